@@ -1,0 +1,56 @@
+"""A role: a model that takes part in lessons, with a prompt and a way of sampling.
+
+What the prompt may contain is one setting, because it decides what a result means: a tutor that sees the solution is
+another thing than one that has only the question.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from diotima.dialogue import Dialogue, Message, Turn, split_reply, stable_seed
+from diotima.errors import PromptError
+from diotima.models.chat import ChatModel, Sampling
+from diotima.prompt import Prompt
+
+Sees = Literal["question", "answer", "solution"]
+_FIELDS: dict[Sees, tuple[str, ...]] = {
+    "question": ("question",),
+    "answer": ("question", "answer"),
+    "solution": ("question", "answer", "solution"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A participant played by a model.
+
+    ``sees``: how much of the problem its prompt may use; a prompt that asks for more is refused.
+    """
+
+    speaker: str
+    model: ChatModel
+    prompt: Prompt
+    sampling: Sampling = field(default_factory=Sampling)
+    sees: Sees = "question"
+
+    def __post_init__(self) -> None:
+        beyond = sorted(self.prompt.placeholders - set(_FIELDS[self.sees]))
+        if beyond:
+            raise PromptError(
+                f"prompt {self.prompt.name} uses {', '.join(beyond)}, but the {self.speaker} sees the {self.sees} only; "
+                f"use another prompt or let it see more (tutor_sees: solution)"
+            )
+
+    def messages(self, dialogue: Dialogue) -> list[Message]:
+        """The chat as this participant's model sees it."""
+        problem = dialogue.problem
+        known = {"question": problem.question, "answer": problem.answer, "solution": problem.solution}
+        values = {name: known[name] for name in self.prompt.placeholders}
+        return [Message("system", self.prompt.fill(**values)), *dialogue.seen_by(self.speaker)]
+
+    async def speak(self, dialogue: Dialogue) -> Turn:
+        """Its next turn; the sampling seed is spread from the lesson's."""
+        seed = stable_seed("reply", dialogue.seed, dialogue.problem.id, self.speaker, len(dialogue.turns))
+        reply = await self.model.reply(self.messages(dialogue), replace(self.sampling, seed=seed))
+        text, thought, ends, malformed = split_reply(reply.text)
+        return Turn(self.speaker, text, thought, ends, reply.finish == "length", malformed, reply.tokens)

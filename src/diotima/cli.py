@@ -1,0 +1,187 @@
+"""The command line: one table of commands, each a module with ``Settings`` and ``run(settings) -> Path | None``.
+
+Nothing is imported before a command is chosen, so help is instant. A command's flags are the fields of its Settings,
+read by cyclopts; values then take the same way as a recipe's: `load_settings` validates them. What a person can mend
+is told in one sentence on standard error and exits with 2; an interrupt exits with 130 and says how to go on.
+"""
+
+import contextlib
+import errno
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import diotima
+from diotima.errors import DiotimaError, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``module`` holds Settings and run; ``positional`` is the setting that needs no flag; ``fixed`` are no flags.
+
+    The positional ``recipe`` is a file of settings where Settings have no such field.
+    """
+
+    module: str
+    summary: str
+    example: str
+    positional: str = "recipe"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+RECIPE = "diotima.recipe"
+
+COMMANDS = {
+    "demo": Command(
+        RECIPE,
+        "Teach a tiny tutor to teach, examine it before and after, and write the report.",
+        "diotima demo --out runs/demo",
+        fixed={"recipe": "demo"},
+    ),
+    "run": Command(
+        RECIPE, "Play a recipe of several stages.", "diotima run recipes/demo.yaml --out runs/demo --seed 1"
+    ),
+    "evaluate": Command(
+        "diotima.benchmarks.evaluate",
+        "Examine tutors: what their students learned, and what they gave away.",
+        "diotima evaluate --out runs/examination",
+    ),
+    "train sft": Command(
+        "diotima.training.sft",
+        "Train a tutor to imitate dialogues, with loss on the tutor's turns only.",
+        "diotima train sft --out runs/sft",
+    ),
+    "train grpo": Command(
+        "diotima.training.grpo",
+        "Train a tutor by multi-turn GRPO in the classroom.",
+        "diotima train grpo --out runs/grpo",
+    ),
+    "report": Command(
+        "diotima.reports.report",
+        "Write one self-contained HTML page about a run.",
+        "diotima report runs/demo",
+        positional="run",
+    ),
+    "sandbox problems": Command(
+        "diotima.sandbox.export",
+        "Write word problems of the sandbox, with steps and siblings, to a file.",
+        "diotima sandbox problems --out problems.jsonl",
+    ),
+    "sandbox pretrain": Command(
+        "diotima.sandbox.pretrain",
+        "Make the tiny tutor's weights again.",
+        "diotima sandbox pretrain --out runs/tiny",
+    ),
+    "learner read": Command(
+        "diotima.classroom.reading_command",
+        "Show what the simulated learner reads in a tutor's turn, and how its mastery moves.",
+        "diotima learner read 'Look at step 2.'",
+        positional="text",
+    ),
+}
+
+
+def stages() -> dict[str, str]:
+    """Every command that may be a recipe's stage, with its module."""
+    return {name: command.module for name, command in COMMANDS.items() if command.module != RECIPE}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 (something to mend), 130 (interrupted)."""
+    words = list(sys.argv[1:] if words is None else words)
+    try:
+        return _dispatch(words)
+    except DiotimaError as error:
+        return _complain(str(error), 2)
+    except ModuleNotFoundError as error:
+        if error.name not in _TRAIN_EXTRA:
+            raise
+        return _complain(f"this needs {error.name}: pip install 'diotima[train]'", 2)
+    except KeyboardInterrupt:
+        again = shlex.join(["diotima", *(word for word in words if word != "--fresh")])
+        return _complain(f"stopped; what is finished is kept, go on with: {again}", 130)
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{place}{error.strerror}; what was written before is kept", 2)
+
+
+_TRAIN_EXTRA = {"accelerate", "datasets", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl"}
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def _dispatch(words: list[str]) -> int:
+    if words in (["--version"], ["-V"]):
+        print(diotima.__version__)
+        return 0
+    name = next((n for n in COMMANDS if words[: len(n.split())] == n.split()), None)
+    if name is not None:
+        return _run(name, COMMANDS[name], words[len(name.split()) :])
+    group = f"{words[0]} " if words and any(n.startswith(f"{words[0]} ") for n in COMMANDS) else ""
+    rest = words[1:] if group else words
+    if rest and not rest[0].startswith("-"):
+        from diotima.settings import did_you_mean
+
+        raise SettingsError(f"{group}{rest[0]} is not a command; {did_you_mean(group + rest[0], COMMANDS)}")
+    if rest and rest[0] not in ("--help", "-h"):
+        raise SettingsError(f"{rest[0]} needs a command before it; see diotima --help")
+    print(_overview(group))
+    return 0
+
+
+def _overview(group: str) -> str:
+    chosen = {name: command for name, command in COMMANDS.items() if name.startswith(group)}
+    width = max(map(len, chosen))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in chosen.items()]
+    return "\n".join(
+        [
+            (diotima.__doc__ or "").partition("\n")[0],
+            "",
+            f"Usage: diotima {group}COMMAND ...",
+            "",
+            *lines,
+            "",
+            "A command's own help shows its settings and an example. --json prints one JSON object at the end.",
+        ]
+    )
+
+
+def _run(name: str, command: Command, words: list[str]) -> int:
+    from diotima.flags import parse_flags
+    from diotima.settings import load_settings
+
+    module = import_module(command.module)
+    flags = parse_flags(
+        f"diotima {name}", f"{command.summary}\n\nExample: {command.example}", module.Settings, command.positional,
+        set(command.fixed), words,
+    )  # fmt: skip
+    if flags is None:
+        return 0
+    settings = load_settings(module.Settings, flags.recipe, {**command.fixed, **flags.values})
+    with contextlib.redirect_stdout(sys.stderr) if flags.json else contextlib.nullcontext():
+        path = _call(module, settings)
+    if flags.json:
+        from diotima.recipe import read_summary
+
+        result = {"command": name, "path": None if path is None else str(path), "summary": read_summary(path)}
+        print(json.dumps(result, ensure_ascii=False))
+    elif path is not None:
+        print(path)
+    return 0
+
+
+def _call(module: ModuleType, settings: Any) -> Path | None:
+    result: Path | None = module.run(settings, stages()) if module.__name__ == RECIPE else module.run(settings)
+    return result
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"diotima: {sentence}", file=sys.stderr)
+    return code

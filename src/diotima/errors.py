@@ -1,0 +1,36 @@
+"""Every error that diotima raises on purpose, by the boundary that was crossed.
+
+    DiotimaError
+    ├── SettingsError      a recipe, a flag or a file of settings is wrong: the user mends it
+    ├── ProblemFileError   a file of problems cannot be read as such: names file, line and field
+    ├── PromptError        a prompt file is missing, or a placeholder has no value
+    ├── RunError           a run's folder cannot be written, opened or continued
+    └── ModelError         a model cannot be loaded or did not answer
+
+The command line prints the message of any of these as one sentence and exits with 2; every other exception is a
+defect of ours and keeps its traceback. A lesson that goes wrong is data (a stop reason, a missing score), not an error.
+"""
+
+
+class DiotimaError(Exception):
+    """Something a person can mend; its message says what, where and how."""
+
+
+class SettingsError(DiotimaError):
+    """A recipe or a flag is not valid."""
+
+
+class ProblemFileError(DiotimaError):
+    """A file of problems cannot be read."""
+
+
+class PromptError(DiotimaError):
+    """A prompt cannot be found or filled."""
+
+
+class RunError(DiotimaError):
+    """A run's folder cannot be written, opened or continued."""
+
+
+class ModelError(DiotimaError):
+    """A model cannot be loaded, or did not answer."""

@@ -1,0 +1,145 @@
+"""Models in this process: any causal transformer in a folder (``hf/PATH``), answering many lessons at once.
+
+Concurrent replies are gathered into batches; each dialogue's key-value cache waits for its next turn; the reply
+carries its token ids and log-probabilities, which is what training needs. Attention, weights and precision are
+transformers' own; only sampling and the care of the cache are ours.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diotima.dialogue import Message, Tokens
+from diotima.errors import ModelError
+from diotima.models.batching import Batcher
+from diotima.models.chat import Reply, Sampling, Usage
+from diotima.models.generation import Context, Layers, Sampled, sample_replies
+from diotima.models.template import ChatFormat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ROWS = 64
+CACHE_BYTES = 512 * 2**20
+
+
+class LocalModel:
+    """A chat model on this machine. ``rows``: the largest batch; ``cache_bytes``: memory for waiting dialogues."""
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        name: str = "the model",
+        rows: int = ROWS,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.format = ChatFormat(tokenizer, name)
+        self._caches = _Caches(cache_bytes)
+        self._batcher: Batcher[Context, Sampled] = Batcher(self._sample, rows)
+
+    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        """The next message, with its tokens. A dialogue whose tokens are known goes on from them."""
+        ids = self.format.context(messages)
+        earlier = next((message.tokens for message in reversed(messages) if message.tokens), None)
+        layers = self._caches.take((*earlier.prompt_ids, *earlier.reply_ids)) if earlier else None
+        sampled = await self._batcher.ask(Context(ids, sampling, layers))
+        if sampled.layers:
+            self._caches.put((*ids, *sampled.ids), sampled.layers)
+        spoken = sampled.ids[:-1] if sampled.ended else sampled.ids
+        return Reply(
+            text=self.tokenizer.decode(spoken, skip_special_tokens=True),
+            finish="stop" if sampled.ended else "length",
+            tokens=Tokens(ids, sampled.ids, sampled.logprobs),
+            usage=Usage(len(ids), len(sampled.ids)),
+        )
+
+    def forget(self) -> None:
+        """Drop all caches; due whenever the weights have changed."""
+        self._caches = _Caches(self._caches.limit)
+
+    def _sample(self, contexts: Sequence[Context]) -> list[Sampled]:
+        pad_id = self.tokenizer.pad_token_id
+        return sample_replies(self.model, contexts, self.format.end_ids, 0 if pad_id is None else pad_id)
+
+
+class _Caches:
+    """The caches of dialogues between two turns, by the ids they cover and one more; the oldest go first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._held: OrderedDict[tuple[int, ...], Layers] = OrderedDict()
+        self._bytes = 0
+
+    def take(self, ids: tuple[int, ...]) -> Layers | None:
+        layers = self._held.pop(ids, None)
+        self._bytes -= _size(layers) if layers else 0
+        return layers
+
+    def put(self, ids: tuple[int, ...], layers: Layers) -> None:
+        self.take(ids)
+        self._held[ids] = layers
+        self._bytes += _size(layers)
+        while self._bytes > self.limit:
+            _, oldest = self._held.popitem(last=False)
+            self._bytes -= _size(oldest)
+
+
+def _size(layers: Layers) -> int:
+    return sum(part.nbytes for layer in layers for part in layer)
+
+
+def load_local(folder: Path, name: str, device: str | None = None) -> LocalModel:
+    """Load model and tokenizer from a folder.
+
+    Raises ModelError, with what is missing, if the folder holds no weights, no tokenizer or something unreadable.
+    """
+    model, tokenizer = load_weights(folder, name), load_tokenizer(folder, name)
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise ModelError(
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, the model "
+            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+        )
+    model.to(device or _best_device()).eval()
+    return LocalModel(model, tokenizer, name)
+
+
+def load_weights(folder: Path, name: str) -> "PreTrainedModel":
+    """The model in a folder, in the precision it was saved in on an accelerator, in float32 on a processor."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name}: {folder} is no model folder, it has no config.json")
+    if not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+        raise ModelError(f"{name}: {folder} has no weights (no *.safetensors); was the download cut off?")
+    try:
+        dtype = torch.float32 if _best_device() == "cpu" else "auto"
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    except Exception as error:  # transformers, safetensors and json each raise their own
+        raise ModelError(f"{name}: the weights in {folder} cannot be loaded ({_first_line(error)})") from None
+
+
+def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a folder."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer.encode("test")
+    except Exception as error:
+        raise ModelError(f"{name}: the tokenizer in {folder} cannot be loaded ({_first_line(error)})") from None
+    return tokenizer
+
+
+def _best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

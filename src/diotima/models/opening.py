@@ -1,0 +1,75 @@
+"""From a model's name to a model: ``backend/name``, one line of a table for each back end.
+
+``hf/PATH`` is a folder on this machine, or a model of the Hugging Face hub that has been downloaded before; ``tiny`` is
+the tutor in the package. Anything else can be had as ``package.module:factory``, a function without arguments.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from diotima.errors import ModelError
+from diotima.models.chat import ChatModel
+
+TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
+
+
+def open_model(name: str) -> ChatModel:
+    """The model of that name. Raises ModelError if there is none, or it cannot be loaded."""
+    backend, _, rest = name.partition("/")
+    if name in _BACKENDS or (rest and backend in _BACKENDS):
+        return _BACKENDS[backend](rest)
+    if ":" in name:
+        return _from_factory(name)
+    raise ModelError(f"there is no model {name!r}; use tiny, hf/FOLDER or package.module:factory")
+
+
+def model_folder(name: str) -> Path:
+    """The folder of a model in this process (``tiny``, ``hf/...``), for training. Raises ModelError otherwise."""
+    backend, _, rest = name.partition("/")
+    if name == "tiny":
+        return TINY
+    if backend == "hf" and rest:
+        return _hub_folder(rest)
+    raise ModelError(f"{name!r} cannot be trained here; use tiny or hf/FOLDER")
+
+
+def _hub_folder(name: str) -> Path:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")):
+        raise ModelError(f"hf/{name}: there is no such folder")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name))
+    except Exception:  # offline, no such model, no access: the hub raises a dozen kinds
+        raise ModelError(
+            f"hf/{name}: no such folder, and no such model could be had from the Hugging Face hub (offline, or misspelt?)"
+        ) from None
+
+
+def _open_tiny(_: str) -> ChatModel:
+    from diotima.models.local import load_local
+
+    return load_local(TINY, "tiny")
+
+
+def _open_hf(name: str) -> ChatModel:
+    from diotima.models.local import load_local
+
+    return load_local(_hub_folder(name), f"hf/{name}")
+
+
+def _from_factory(name: str) -> ChatModel:
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"{name}: {error}") from None
+    model: ChatModel = factory()
+    return model
+
+
+_BACKENDS: dict[str, Callable[[str], ChatModel]] = {"tiny": _open_tiny, "hf": _open_hf}

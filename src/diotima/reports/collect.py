@@ -1,0 +1,328 @@
+"""Read a run, or a folder of runs, into the few small values that tables, charts and sentences are made of.
+
+A run folder may be one stage or hold one subfolder per stage of a recipe. Stages that train (manifest stage
+``train ...``) give curves; every other stage gives one examination per label, a label being the tutor that taught.
+All tutors teach the same lessons, so two of them are compared lesson by lesson, and every interval resamples whole
+problems: lessons about one problem are not independent of each other.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+from diotima.dialogue import Dialogue, stable_seed
+from diotima.errors import RunError
+from diotima.runs import store
+from diotima.runs.run import Run
+from diotima.score import Score
+from diotima.statistics import Interval, mean_interval, paired_interval, wilson_interval
+
+Role = Literal["before", "after", "blind", "reference"]
+Lesson = tuple[str, int]
+Values = dict[Lesson, float]
+
+GAIN = "gain"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing measured in a lesson. ``better``: which direction is good, "" where neither is."""
+
+    name: str
+    title: str
+    brief: str
+    meaning: str
+    better: Literal["higher", "lower", ""] = ""
+    share: bool = True
+
+
+MEASURES: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure(
+            "leaked", "leak rate", "leak", "share of lessons in which the tutor gave the final answer away", "lower"
+        ),
+        Measure(
+            "solved_before", "solved before", "before", "share of attempts at the problem solved before the lesson"
+        ),
+        Measure("solved_same", "same problem", "same", "share of attempts at the same problem solved after the lesson"),
+        Measure(
+            "solved_sibling",
+            "sibling problem",
+            "sibling",
+            "share of attempts at the sibling problem (same structure, other numbers) solved after the lesson",
+            "higher",
+        ),
+        Measure(
+            "control_sibling", "no lesson", "none", "share of attempts at the sibling problem solved without any lesson"
+        ),
+        Measure(GAIN, "learning gain", "gain", "sibling problem solved with the lesson minus without it", "higher"),
+        Measure(
+            "addressed",
+            "addresses a wrong step",
+            "aims",
+            "share of tutor turns about a step the student got wrong",
+            "higher",
+        ),
+        Measure("well_formed", "well-formed", "form", "share of tutor turns that keep the rules of form", "higher"),
+        Measure("tutor_turns", "tutor turns", "turns", "turns of the tutor in a lesson", share=False),
+    )
+}
+COMPARED = ("leaked", "solved_same", "solved_sibling", "addressed", "well_formed")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of the recipe, as its manifest tells it. ``finished`` is "" if it was cut off."""
+
+    name: str
+    what: str
+    seed: int | None
+    settings: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    started: str
+    finished: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What one tutor's lessons came to: an interval for each measure that has at least one valid value.
+
+    ``lessons`` counts all lessons, an interval's ``n`` only those with a valid score. ``normalised_gain`` is
+    (sibling - control) / (1 - control) of the means (Hake 1998), None where the control leaves nothing to learn.
+    """
+
+    label: str
+    stage: str
+    role: Role
+    lessons: int
+    intervals: Mapping[str, Interval]
+    normalised_gain: float | None
+
+    def mean(self, measure: str) -> float | None:
+        """The mean of a measure, None if no lesson has a valid score."""
+        interval = self.intervals.get(measure)
+        return interval.mean if interval else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two tutors on the lessons that both have a valid score for: ``interval`` is that of second - first."""
+
+    measure: str
+    first: str
+    second: str
+    first_mean: float
+    second_mean: float
+    interval: Interval
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval excludes no difference, else 0."""
+        return (self.interval.low > 0) - (self.interval.high < 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric of a training stage: (step, value), in the order of the steps."""
+
+    stage: str
+    name: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """One lesson with its scores."""
+
+    label: str
+    dialogue: Dialogue
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """The same lesson, same problem and same student, by two tutors."""
+
+    before: Taught
+    after: Taught
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything a report says, before it is put into words. The headline is about the first of ``pairs``."""
+
+    stages: tuple[Stage, ...]
+    examinations: tuple[Examination, ...]
+    pairs: tuple[tuple[str, str], ...]
+    blind: str
+    comparisons: tuple[Comparison, ...]
+    curves: tuple[Curve, ...]
+    side_by_side: tuple[SideBySide, ...]
+
+    def comparison(self, measure: str, first: str, second: str) -> Comparison | None:
+        """The comparison of two tutors in one measure, None if they share no lesson."""
+        wanted = (measure, first, second)
+        return next((c for c in self.comparisons if (c.measure, c.first, c.second) == wanted), None)
+
+
+@dataclass(slots=True)
+class _Lessons:
+    """The lessons of one label while a folder is read."""
+
+    folder: Path
+    label: str
+    lessons: set[Lesson] = field(default_factory=set)
+    values: dict[str, Values] = field(default_factory=dict)
+
+
+def collect(
+    folder: Path, *, pairs: Sequence[tuple[str, str]], blind: Sequence[str] = (), lessons: int = 3, seed: int = 0
+) -> Findings:
+    """Read a run or a folder of stages.
+
+    ``pairs``: (before, after) labels; those that are not there are left out. ``blind``: tutors that never look at the
+    student; the first that is there is what an after tutor has to beat. ``lessons``: how many to show side by side.
+    Raises `RunError` if nothing in the folder can be reported.
+    """
+    stages: list[Stage] = []
+    curves: list[Curve] = []
+    taught: dict[str, _Lessons] = {}
+    for path in stage_folders(folder):
+        with Run.open(path) as run:
+            stage = _stage(path, run.manifest)
+            stages.append(stage)
+            for name, metric in run.metrics().items():
+                points = tuple((step, value) for step, value in metric if isfinite(value))
+                curves += [Curve(stage.name, name, points)] if points else []
+            if not stage.what.startswith("train"):
+                for name, found in _labels(run, path):
+                    taught[f"{name} ({path.name})" if name in taught else name] = found
+    if not taught and not curves:
+        raise RunError(
+            f"{folder} holds no scored lessons and no training metrics to report; "
+            "give the folder of a finished evaluation, of a training stage, or of a recipe"
+        )
+    present = tuple(pair for pair in pairs if pair[0] in taught and pair[1] in taught)
+    sweep = next((name for name in blind if name in taught), "")
+    against = list(present) + [(sweep, after) for _, after in present if sweep and after != sweep]
+    roles: dict[str, Role] = dict.fromkeys(blind, "blind")
+    for before, after in pairs:
+        roles |= {before: "before", after: "after"}
+    return Findings(
+        tuple(sorted(stages, key=lambda stage: stage.started)),
+        tuple(_examine(name, found, roles.get(name, "reference"), seed) for name, found in taught.items()),
+        present,
+        sweep,
+        tuple(_compare(taught, against, seed)),
+        tuple(curves),
+        _side_by_side(taught, present[0], lessons) if present else (),
+    )
+
+
+def stage_folders(folder: Path) -> list[Path]:
+    """The folder itself if it is a run, else its subfolders that are."""
+    if not folder.is_dir():
+        raise RunError(f"There is no run in {folder}; give the folder that a stage or a recipe wrote")
+    if (folder / store.FILE).is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{store.FILE}"))
+    if not found:
+        raise RunError(f"{folder} holds no run (no {store.FILE}); give the folder that a stage or a recipe wrote")
+    return found
+
+
+def _stage(path: Path, manifest: Mapping[str, Any]) -> Stage:
+    return Stage(
+        path.name,
+        str(manifest.get("stage", "")),
+        manifest.get("seed"),
+        manifest.get("settings") or {},
+        {**(manifest.get("versions") or {}), "commit": manifest.get("commit")},
+        str(manifest.get("started") or ""),
+        str(manifest.get("finished") or ""),
+    )
+
+
+def _labels(run: Run, folder: Path) -> Iterator[tuple[str, _Lessons]]:
+    for label in run.labels():
+        found = _Lessons(folder, label)
+        for measure in MEASURES:
+            table = run.score_table(measure, label)
+            found.lessons |= {(problem, seed) for problem, seed, _ in table}
+            found.values[measure] = {
+                (problem, seed): score.value for problem, seed, score in table if score.value is not None
+            }
+        sibling, control = found.values["solved_sibling"], found.values["control_sibling"]
+        found.values[GAIN] = {lesson: sibling[lesson] - control[lesson] for lesson in sibling if lesson in control}
+        if found.lessons:
+            yield label or folder.name, found
+
+
+def _examine(name: str, found: _Lessons, role: Role, seed: int) -> Examination:
+    intervals = {
+        measure: _interval(values, binary=measure == "leaked", seed=stable_seed("interval", seed, measure))
+        for measure, values in found.values.items()
+        if values
+    }
+    controls = [found.values["control_sibling"][lesson] for lesson in found.values[GAIN]]
+    room = 1 - sum(controls) / len(controls) if controls else 0
+    normalised = intervals[GAIN].mean / room if room > 0 else None
+    return Examination(name, found.folder.name, role, len(found.lessons), intervals, normalised)
+
+
+def _interval(values: Values, binary: bool, seed: int) -> Interval:
+    lessons = sorted(values)
+    clusters = [problem for problem, _ in lessons]
+    interval = mean_interval([values[lesson] for lesson in lessons], clusters=clusters, seed=seed)
+    if binary and interval.mean in (0.0, 1.0):
+        # Resampling cannot show that what never happened in these lessons may happen in others.
+        problems = len(set(clusters))
+        return replace(wilson_interval(round(interval.mean) * problems, problems), n=interval.n)
+    return interval
+
+
+def _compare(taught: Mapping[str, _Lessons], pairs: Iterable[tuple[str, str]], seed: int) -> Iterator[Comparison]:
+    for first, second in pairs:
+        for measure in COMPARED:
+            before, after = taught[first].values[measure], taught[second].values[measure]
+            shared = sorted(before.keys() & after.keys())
+            if not shared:
+                continue
+            old, new = [before[lesson] for lesson in shared], [after[lesson] for lesson in shared]
+            clusters = [problem for problem, _ in shared]
+            interval = paired_interval(old, new, clusters=clusters, seed=stable_seed("pair", seed, measure))
+            yield Comparison(measure, first, second, sum(old) / len(old), sum(new) / len(new), interval)
+
+
+def _side_by_side(taught: Mapping[str, _Lessons], pair: tuple[str, str], count: int) -> tuple[SideBySide, ...]:
+    """A draw by hash among the shared lessons, first those whose student could not solve the problem beforehand.
+
+    The rule looks at nothing that happened in or after the lesson, so no tutor's good or bad days are picked.
+    """
+    before, after = (taught[name] for name in pair)
+    alone = before.values["solved_before"]
+    shared = sorted(
+        before.lessons & after.lessons,
+        key=lambda lesson: (alone.get(lesson, 1.0) >= 0.5, stable_seed("shown", *lesson)),
+    )
+    one_a_problem: dict[str, Lesson] = {}
+    for lesson in shared:
+        one_a_problem.setdefault(lesson[0], lesson)
+    chosen = list(one_a_problem.values())[:count]
+    first, second = (_read(name, taught[name], set(chosen)) for name in pair)
+    return tuple(SideBySide(first[lesson], second[lesson]) for lesson in chosen)
+
+
+def _read(name: str, found: _Lessons, wanted: set[Lesson]) -> dict[Lesson, Taught]:
+    lessons: dict[Lesson, Taught] = {}
+    with Run.open(found.folder) as run:
+        for record in run.records(found.label):
+            lesson = (record.dialogue.problem.id, record.dialogue.seed)
+            if lesson in wanted:
+                lessons[lesson] = Taught(name, record.dialogue, record.scores)
+                if len(lessons) == len(wanted):
+                    break
+    return lessons

@@ -1,0 +1,276 @@
+"""One page that says whether the tutor got better: ``report.html``, and its figures beside it as ``report.json``.
+
+The page is self-contained and needs neither network nor scripts, so it can be mailed, archived and read in ten
+years. Everything that comes from a run (questions, what was said, labels, settings) is text and is escaped; only our
+own charts are markup.
+
+    diotima report RUN
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import Field
+
+from diotima import settings as base
+from diotima.classroom.tutors import BLIND
+from diotima.dialogue import TUTOR
+from diotima.errors import RunError, SettingsError
+from diotima.reports.charts import Chart, bar_charts, curve_charts, transfer_chart
+from diotima.reports.collect import MEASURES, Findings, Taught, collect
+from diotima.reports.tables import (
+    Table,
+    comparison_table,
+    curve_table,
+    legend,
+    percent,
+    plain,
+    points,
+    terminal,
+    tutor_table,
+    verdict_word,
+)
+from diotima.reports.verdict import summary, verdict
+
+CARDS = ("leaked", "solved_sibling", "solved_same", "addressed")
+BADGES = ("solved_before", "leaked", "solved_same", "solved_sibling")
+
+
+class Settings(base.Settings):
+    """What to report, and about whom."""
+
+    obvious_input = "run"
+
+    run: Path
+    """The folder of a run, or of a recipe with one subfolder per stage."""
+    out: Path | None = None
+    """The folder for report.html and report.json; by default the run's."""
+    title: str = ""
+    """The small line above the verdict; by default the name of the folder."""
+    seed: int = 0
+    """The seed of the bootstrap."""
+    before: tuple[str, ...] = ("tiny T=1", "tiny T=0")
+    """Labels of the tutor before training; the headline is about the first."""
+    after: tuple[str, ...] = ("trained T=1", "trained T=0")
+    """Labels of the tutor after training, in the order of `before`."""
+    blind: tuple[str, ...] = tuple(f"scripted/{name}" for name in BLIND)
+    """Labels of tutors that never look at the student; the first is the one to beat."""
+    lessons: int = Field(3, ge=0)
+    """How many lessons to show before and after, side by side."""
+    thoughts: bool = False
+    """Show what tutor and student thought in private, folded away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Charts that belong together, and the same figures as a table."""
+
+    title: str
+    note: str
+    charts: tuple[Chart, ...]
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One measure before and after, in large type."""
+
+    title: str
+    before: str
+    after: str
+    difference: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """One turn as the page shows it."""
+
+    speaker: str
+    text: str
+    thought: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One tutor's half of a side by side."""
+
+    label: str
+    badges: tuple[tuple[str, str], ...]
+    bubbles: tuple[Bubble, ...]
+    stop: str
+
+
+def run(settings: Settings) -> Path:
+    """Write ``report.html`` and ``report.json``, print the table, return the page's path.
+
+    Raises `RunError` if the folder holds nothing to report or the page cannot be written, and `SettingsError` if
+    ``before`` and ``after`` do not match each other or the run.
+    """
+    if len(settings.before) != len(settings.after):
+        raise SettingsError(
+            f"before names {len(settings.before)} tutors but after {len(settings.after)}; "
+            "name as many, in the same order"
+        )
+    pairs = tuple(zip(settings.before, settings.after, strict=True))
+    findings = collect(settings.run, pairs=pairs, blind=settings.blind, lessons=settings.lessons, seed=settings.seed)
+    if not findings.pairs and settings.model_fields_set & {"before", "after"}:
+        labels = ", ".join(examination.label for examination in findings.examinations) or "none"
+        raise SettingsError(f"No pair of before and after was examined in {settings.run}; its tutors are: {labels}")
+    page = (settings.out or settings.run) / "report.html"
+    figures = {"verdict": verdict(findings), "summary": summary(findings), **plain(findings)}
+    _write(page.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    _write(page, html(findings, settings))
+    _print(findings)
+    return page
+
+
+def html(findings: Findings, settings: Settings) -> str:
+    """The page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("diotima.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = [
+        (
+            pair.before.dialogue.problem,
+            [_lesson(pair.before, settings.thoughts), _lesson(pair.after, settings.thoughts)],
+        )
+        for pair in findings.side_by_side
+    ]
+    return environment.get_template("report.html").render(
+        title=settings.title or f"diotima report: {settings.run.resolve().name}",
+        verdict=verdict(findings),
+        summary=summary(findings),
+        cards=_cards(findings),
+        tutors=tutor_table(findings.examinations) if findings.examinations else None,
+        compared=comparison_table(findings.comparisons) if findings.comparisons else None,
+        figures=_figures(findings),
+        shown=shown,
+        thoughts=settings.thoughts,
+        measures=[
+            measure for measure in MEASURES.values() if any(measure.name in e.intervals for e in findings.examinations)
+        ],
+        stages=[(stage, _took(stage.started, stage.finished)) for stage in findings.stages],
+        as_text=lambda value: json.dumps(value, indent=1, ensure_ascii=False, default=str),
+    )
+
+
+def _cards(findings: Findings) -> list[Card]:
+    if not findings.pairs:
+        return []
+    compared = [c for name in CARDS if (c := findings.comparison(name, *findings.pairs[0]))]
+    return [
+        Card(
+            MEASURES[c.measure].title,
+            percent(c.first_mean),
+            percent(c.second_mean),
+            f"{points(c.interval.mean)} points",
+            verdict_word(c),
+        )
+        for c in compared
+    ]
+
+
+def _figures(findings: Findings) -> list[Figure]:
+    figures = []
+    examined = findings.examinations
+    if bars := bar_charts(examined):
+        note = "Orange is the tutor before training, blue after; grey are scripted tutors, and the paler ones "
+        note += "never look at the student. Lines are 95% intervals."
+        figures.append(
+            Figure(
+                "Against the reference tutors",
+                note,
+                bars,
+                tutor_table(examined, ("leaked", "solved_sibling", "control_sibling")),
+            )
+        )
+    if transfer := transfer_chart(examined):
+        note = "A student can solve the same problem again by copying an answer that the tutor gave away. The sibling "
+        note += "has other numbers: far below the diagonal, lessons were copied and not learned."
+        figures.append(
+            Figure(
+                "Same problem, sibling problem",
+                note,
+                (transfer,),
+                tutor_table(examined, ("solved_same", "solved_sibling")),
+            )
+        )
+    for stage in findings.stages:
+        curves = [curve for curve in findings.curves if curve.stage == stage.name]
+        if charts := curve_charts(curves):
+            note = "Faint: each step. Bold: the mean of the ten steps around it."
+            figures.append(Figure(f"Learning curves: {stage.name}", note, charts, curve_table(curves)))
+    return figures
+
+
+def _lesson(taught: Taught, thoughts: bool) -> Lesson:
+    values = {name: score.value for name, score in taught.scores.items() if score.value is not None}
+    badges = []
+    for name in BADGES:
+        if (value := values.get(name)) is not None:
+            text = ("yes" if value else "no") if name == "leaked" else f"{value:.0%}"
+            badges.append(("answer given away" if name == "leaked" else MEASURES[name].title, text))
+    tutor_turns, bubbles = 0, []
+    for turn in taught.dialogue.turns:
+        tutor_turns += turn.speaker == TUTOR
+        notes = ["cut off at the token limit"] * turn.cut + ["malformed"] * turn.malformed
+        if turn.speaker == TUTOR and tutor_turns == values.get("first_leak_turn"):
+            notes.append("gives the answer away")
+        bubbles.append(Bubble(turn.speaker, turn.text, turn.thought if thoughts else "", ", ".join(notes)))
+    return Lesson(taught.label, tuple(badges), tuple(bubbles), taught.dialogue.stop)
+
+
+def _took(started: str, finished: str) -> str:
+    if not finished:
+        return "not finished"
+    try:
+        seconds = round((datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
+    except ValueError:
+        return ""
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60:02} s"
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: a reader never sees half a page, and a failed attempt leaves the old one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror}); free space or give another folder as out."
+        ) from error
+
+
+def _print(findings: Findings) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(f"\n{verdict(findings)}", style="bold", markup=False)
+    for sentence in summary(findings):
+        console.print(sentence, markup=False, highlight=False)
+    if findings.examinations:
+        console.print()
+        console.print(terminal(tutor_table(findings.examinations, brief=True)))
+        console.print(legend(), style="dim", highlight=False)

@@ -1,0 +1,241 @@
+"""The figures as tables: one neutral value, shown in the terminal, in the page, and as plain JSON.
+
+A cell has a figure and, smaller, what one must know to trust it: the 95 % interval, and how many lessons have a
+valid score where not all have. Missing stays visible, as a dash or as a count; it is never a zero.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diotima.reports.collect import GAIN, MEASURES, Comparison, Curve, Examination, Findings, Measure
+from diotima.statistics import Interval
+
+if TYPE_CHECKING:
+    import rich.table
+
+MINUS = "\N{MINUS SIGN}"
+NONE = DASH = "\N{EN DASH}"
+ARROW = "\N{RIGHTWARDS ARROW}"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+TUTOR_MEASURES = (
+    "leaked",
+    "solved_same",
+    "solved_sibling",
+    "control_sibling",
+    GAIN,
+    "addressed",
+    "well_formed",
+    "tutor_turns",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure as text and, in ``detail``, its interval or other small print."""
+
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells of one row; ``role`` (of a tutor) or "" decides its colour."""
+
+    cells: tuple[Cell, ...]
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, the columns as (title, meaning), and rows as long as the columns are many."""
+
+    caption: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as a percentage: ``41.7%``."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def points(difference: float, digits: int = 1) -> str:
+    """A signed difference of shares in percentage points: ``+5.1``."""
+    return _signed(100 * difference, digits)
+
+
+def difference_text(interval: Interval, digits: int = 1, between: str = " to ") -> str:
+    """The bounds of an interval of differences, in percentage points: ``+1.0 to +9.2``."""
+    return f"{points(interval.low, digits)}{between}{points(interval.high, digits)}"
+
+
+def ordered(examinations: Iterable[Examination]) -> list[Examination]:
+    """The trained model first, before above after; then all others by what their students learned, best first."""
+
+    def rank(examination: Examination) -> tuple[int, float, str]:
+        group = {"before": 0, "after": 1}.get(examination.role, 2)
+        learned = examination.mean("solved_sibling") or 0.0
+        return group, -learned if group == 2 else 0.0, examination.label
+
+    return sorted(examinations, key=rank)
+
+
+def tutor_table(
+    examinations: Sequence[Examination], names: Sequence[str] = TUTOR_MEASURES, brief: bool = False
+) -> Table:
+    """One row a tutor, one column a measure. ``brief``: short titles and whole percents, to fit 80 columns."""
+    measures = [MEASURES[name] for name in names]
+    columns = [("tutor", ""), ("n", "how many lessons the tutor gave")]
+    columns += [(measure.brief if brief else measure.title, measure.meaning) for measure in measures]
+    labels = {e.label: e.label.replace("/", "/\n", 1) if brief else e.label for e in examinations}
+    rows = (
+        Row(
+            (Cell(labels[e.label]), Cell(str(e.lessons)), *(_measured(e, measure, brief) for measure in measures)),
+            e.role,
+        )
+        for e in ordered(examinations)
+    )
+    return Table("Every tutor on the same lessons, with 95% intervals", tuple(columns), tuple(rows))
+
+
+def _measured(examination: Examination, measure: Measure, brief: bool) -> Cell:
+    interval, lessons = examination.intervals.get(measure.name), examination.lessons
+    if interval is None:
+        return Cell(NONE, "n=0" if brief else f"0 of {lessons} valid")
+    digits, small_print = (0 if brief else 1), []
+    if measure.name == GAIN:
+        text = points(interval.mean, digits)
+        small_print.append(difference_text(interval, digits, ELLIPSIS if brief else " to "))
+        if not brief and examination.normalised_gain is not None:
+            small_print.append(f"normalised {_signed(examination.normalised_gain, 2)}")
+    elif measure.share:
+        text = percent(interval.mean, digits)
+        small_print.append(f"{100 * interval.low:.{digits}f}{DASH}{100 * interval.high:.{digits}f}")
+    else:
+        text = f"{interval.mean:.{digits + 1}f}"
+        small_print += [] if brief else [f"{interval.low:.2f}{DASH}{interval.high:.2f}"]
+    if interval.n < lessons:
+        small_print.append(f"n={interval.n}" if brief else f"{interval.n} of {lessons} valid")
+    return Cell(text, "\n".join(small_print))
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """One row a pair of tutors, one column a measure: the difference, from what to what, and what it says."""
+    measures = [name for name in TUTOR_MEASURES if any(c.measure == name for c in comparisons)]
+    cells = {(c.first, c.second, c.measure): _difference(c) for c in comparisons}
+    columns = (
+        ("tutors", ""),
+        *((MEASURES[name].title, f"difference in percentage points of: {MEASURES[name].meaning}") for name in measures),
+    )
+    rows = (
+        Row((Cell(f"{first} {ARROW} {second}"), *(cells.get((first, second, name), Cell(NONE)) for name in measures)))
+        for first, second in dict.fromkeys((c.first, c.second) for c in comparisons)
+    )
+    return Table("Differences in percentage points, paired by lesson, with 95% intervals", columns, tuple(rows))
+
+
+def _difference(comparison: Comparison) -> Cell:
+    lines = (
+        difference_text(comparison.interval),
+        f"{percent(comparison.first_mean)} {ARROW} {percent(comparison.second_mean)}",
+        f"{verdict_word(comparison)}, n={comparison.interval.n}",
+    )
+    return Cell(points(comparison.interval.mean), "\n".join(lines))
+
+
+def verdict_word(comparison: Comparison) -> str:
+    """Better or worse where the measure has a good direction, higher or lower where not; else equal or "not clear"."""
+    if not comparison.sign:
+        return "equal" if comparison.interval.low == comparison.interval.high else "not clear"
+    up = comparison.sign > 0
+    if direction := MEASURES[comparison.measure].better:
+        return "better" if up == (direction == "higher") else "worse"
+    return "higher" if up else "lower"
+
+
+def curve_table(curves: Sequence[Curve], rows: int = 12) -> Table:
+    """The values of some metrics at about ``rows`` evenly spread steps, each the mean since the step above it."""
+    steps = sorted({step for curve in curves for step, _ in curve.points})
+    stride = max(1, -(-len(steps) // rows))
+    blocks = [steps[start : start + stride] for start in range(0, len(steps), stride)]
+    body = []
+    for block in blocks:
+        means = []
+        for curve in curves:
+            inside = [value for step, value in curve.points if block[0] <= step <= block[-1]]
+            means.append(Cell(f"{sum(inside) / len(inside):.3f}" if inside else NONE))
+        span = str(block[0]) if len(block) == 1 else f"{block[0]}{DASH}{block[-1]}"
+        body.append(Row((Cell(span), *means)))
+    columns = (("steps", ""), *((curve.name, "mean over these steps") for curve in curves))
+    return Table("Means over the steps of training", columns, tuple(body))
+
+
+def legend() -> str:
+    """What the short titles of a brief table stand for."""
+    shortened = [MEASURES[name] for name in TUTOR_MEASURES if MEASURES[name].brief != MEASURES[name].title]
+    return "; ".join(f"{measure.brief}: {measure.title}" for measure in shortened)
+
+
+def terminal(table: Table) -> "rich.table.Table":
+    """The table for a terminal; intervals stand under their figures."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(
+        title=table.caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", padding=(0, 1, 0, 0)
+    )
+    for position, (title, _) in enumerate(table.columns):
+        shown.add_column(title, justify="right" if position else "left", overflow="fold", no_wrap=position > 0)
+    for row in table.rows:
+        bold = "bold" if row.role in ("before", "after") else ""
+        shown.add_row(
+            *(
+                Text.assemble((cell.text, bold), (f"\n{cell.detail}", "dim") if cell.detail else "")
+                for cell in row.cells
+            )
+        )
+    return shown
+
+
+def plain(findings: Findings) -> dict[str, Any]:
+    """All figures as JSON can hold them: shares in 0..1, None where there is nothing."""
+    return {
+        "tutors": [
+            {
+                "tutor": e.label,
+                "stage": e.stage,
+                "role": e.role,
+                "lessons": e.lessons,
+                "normalised_gain": e.normalised_gain,
+                "measures": {name: _plain_interval(interval) for name, interval in e.intervals.items()},
+            }
+            for e in ordered(findings.examinations)
+        ],
+        "comparisons": [
+            {
+                "first": c.first,
+                "second": c.second,
+                "measure": c.measure,
+                "first_mean": c.first_mean,
+                "second_mean": c.second_mean,
+                "difference": _plain_interval(c.interval),
+                "verdict": verdict_word(c),
+            }
+            for c in findings.comparisons
+        ],
+        "stages": [
+            {"name": s.name, "stage": s.what, "seed": s.seed, "started": s.started, "finished": s.finished}
+            for s in findings.stages
+        ],
+    }
+
+
+def _plain_interval(interval: Interval) -> dict[str, float | int]:
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+
+
+def _signed(value: float, digits: int = 1) -> str:
+    without_negative_zero = round(value, digits) + 0.0
+    return f"{without_negative_zero:+.{digits}f}".replace("-", MINUS)

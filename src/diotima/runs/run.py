@@ -1,0 +1,238 @@
+"""A run: what happened, kept in one folder.
+
+    with Run.create(folder, stage="evaluate", settings=settings, seed=0) as run:
+        if not run.has("scripted/guide", problem.id, seed):
+            run.add(dialogue, label="scripted/guide", scores=scores)
+        run.finish()
+
+    for record in Run.open(folder).records("scripted/guide"): ...
+
+Records are committed in groups: about once a second, or every few hundred under load. A kill loses at most the open
+group, never half a dialogue.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import apsw
+
+from diotima.dialogue import Dialogue
+from diotima.errors import RunError
+from diotima.runs import manifest as manifests
+from diotima.runs import store
+from diotima.runs.lock import WriterLock
+from diotima.runs.records import Record, problem_from_json, problem_to_json, turn_rows, turns_from_rows
+from diotima.score import Score
+
+GROUP = 256  # dialogues or metrics in one commit at most
+GROUP_SECONDS = 1.0
+PAGE = 200  # dialogues that `records` holds in memory at a time
+
+
+class Run:
+    """One run's folder; made by `create` (to write) or `open` (to read), closed as a context manager.
+
+    ``folder``: where it lies. ``manifest``: stage, settings, seed, fingerprint, versions, commit, started, finished.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Mapping[str, Any], db: apsw.Connection, lock: WriterLock | None = None
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._db = db
+        self._lock = lock
+        self._waiting = 0
+        self._committed = time.monotonic()
+
+    @classmethod
+    def create(cls, folder: Path, *, stage: str, settings: Mapping[str, Any], seed: int) -> "Run":
+        """Begin a run, or continue the one that lies there if its stage, settings and seed are the same.
+
+        Raises RunError if they differ (field by field), if another process writes it, or if it cannot be written.
+        """
+        folder = Path(folder)
+        manifest = manifests.new_manifest(stage, settings, seed)
+        with store.explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = WriterLock(folder)
+            try:
+                path = folder / manifests.FILE
+                if path.exists():
+                    begun = manifests.read_json(path)
+                    manifests.refuse_changes(folder, begun, manifest)
+                    manifest = begun
+                db = store.open_for_writing(folder)
+                manifests.write_json(path, manifest)
+            except BaseException:
+                lock.release()
+                raise
+        return cls(folder, manifest, db, lock)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Open a run to read it, also while it is being written. Raises RunError if there is none."""
+        folder = Path(folder)
+        if not (folder / manifests.FILE).is_file():
+            raise RunError(f"{folder} is not a run: there is no {manifests.FILE} in it")
+        return cls(folder, manifests.read_json(folder / manifests.FILE), store.open_for_reading(folder))
+
+    def add(self, dialogue: Dialogue, label: str = "", scores: Mapping[str, Score] | None = None) -> None:
+        """Store a finished dialogue with its scores. Raises RunError if the run has it, or cannot be written."""
+        for name, score in (scores or {}).items():
+            if score.value is not None and math.isnan(score.value):
+                raise ValueError(f"the score {name} is not a number; a missing score needs a state and a reason")
+        if self.has(label, dialogue.problem.id, dialogue.seed):
+            raise RunError(
+                f"{self.folder} has a dialogue of {label or 'no label'} on {dialogue.problem.id} with seed "
+                f"{dialogue.seed} already"
+            )
+        with store.explained(self.folder):
+            self._begin()
+            with store.all_or_nothing(self._db):
+                self._insert(dialogue, label, scores or {})
+        self._grew()
+
+    def metric(self, step: int, name: str, value: float) -> None:
+        """Store one number of a training step; the same step again replaces it, as after a resume."""
+        with store.explained(self.folder):
+            self._begin()
+            self._db.execute("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", (name, step, float(value)))
+        self._grew()
+
+    def flush(self) -> None:
+        """Commit what was added: it then survives a crash."""
+        if self._db.in_transaction:
+            with store.explained(self.folder):
+                self._db.execute("COMMIT")
+        self._waiting = 0
+        self._committed = time.monotonic()
+
+    def finish(self) -> None:
+        """Commit everything and write the time of the end into the manifest."""
+        self.flush()
+        self.manifest = {**self.manifest, "finished": manifests.timestamp()}
+        with store.explained(self.folder):
+            manifests.write_json(self.folder / manifests.FILE, self.manifest)
+
+    def close(self) -> None:
+        """Commit and let go of the folder."""
+        try:
+            if self._lock is not None:
+                self.flush()
+        finally:
+            self._db.close()
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def has(self, label: str, problem_id: str, seed: int) -> bool:
+        """Whether this lesson has been stored."""
+        key = (label, problem_id, seed)
+        found = self._rows("SELECT 1 FROM dialogues WHERE label = ? AND problem_id = ? AND seed = ?", key)
+        return bool(found)
+
+    def labels(self) -> list[str]:
+        """All labels, in the order of their first dialogue."""
+        return [row[0] for row in self._rows("SELECT label FROM dialogues GROUP BY label ORDER BY min(id)")]
+
+    def records(self, label: str | None = None) -> Iterator[Record]:
+        """All dialogues of a label, or of all labels, ordered by label, problem and seed whatever the order of arrival.
+
+        Reads page by page, so memory stays flat and a long look holds up no writer.
+        """
+        for name in sorted(self.labels()) if label is None else [label]:
+            problem_id, seed = "", -(2**63)
+            while True:
+                page = self._rows(
+                    "SELECT d.id, d.problem_id, d.seed, d.stop, p.body"
+                    " FROM dialogues d JOIN problems p ON p.id = d.problem"
+                    " WHERE d.label = ? AND (d.problem_id, d.seed) > (?, ?) ORDER BY d.problem_id, d.seed LIMIT ?",
+                    (name, problem_id, seed, PAGE),
+                )
+                for key, _, seed, stop, body in page:
+                    yield self._record(name, key, Dialogue(problem_from_json(body), (), seed, stop))
+                if len(page) < PAGE:
+                    break
+                problem_id = page[-1][1]
+
+    def score_table(self, name: str, label: str) -> list[tuple[str, int, Score]]:
+        """One score of all dialogues of a label, as (problem id, seed, score), ordered by problem and seed.
+
+        Dialogues on which this score was never written are left out.
+        """
+        rows = self._rows(
+            "SELECT d.problem_id, d.seed, s.value, s.state, s.reason FROM dialogues d"
+            " JOIN scores s ON s.dialogue = d.id AND s.name = ? WHERE d.label = ? ORDER BY d.problem_id, d.seed",
+            (name, label),
+        )
+        return [(problem_id, seed, Score(value, state, reason)) for problem_id, seed, value, state, reason in rows]
+
+    def metrics(self) -> dict[str, list[tuple[int, float]]]:
+        """Every metric as a list of (step, value), ordered by step."""
+        table: dict[str, list[tuple[int, float]]] = {}
+        for name, step, value in self._rows("SELECT name, step, value FROM metrics ORDER BY name, step"):
+            table.setdefault(name, []).append((step, math.nan if value is None else value))
+        return table
+
+    def _record(self, label: str, key: int, opening: Dialogue) -> Record:
+        turns = self._rows(
+            "SELECT speaker, text, thought, flags, shared, prompt_ids, reply_ids, logprobs FROM turns"
+            " WHERE dialogue = ? ORDER BY position",
+            (key,),
+        )
+        scores = self._rows("SELECT name, value, state, reason FROM scores WHERE dialogue = ? ORDER BY name", (key,))
+        dialogue = Dialogue(opening.problem, turns_from_rows(turns), opening.seed, opening.stop)
+        return Record(label, dialogue, {name: Score(value, state, reason) for name, value, state, reason in scores})
+
+    def _insert(self, dialogue: Dialogue, label: str, scores: Mapping[str, Score]) -> None:
+        problem = dialogue.problem
+        key = self._only(
+            "INSERT INTO dialogues (label, problem_id, seed, problem, stop) VALUES (?, ?, ?, ?, ?) RETURNING id",
+            (label, problem.id, dialogue.seed, self._problem_key(dialogue), dialogue.stop),
+        )
+        self._db.executemany(
+            "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [(key, position, *row) for position, row in enumerate(turn_rows(dialogue.turns))],
+        )
+        self._db.executemany(
+            "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
+            [(key, name, score.value, score.state, score.reason) for name, score in scores.items()],
+        )
+
+    def _problem_key(self, dialogue: Dialogue) -> int:
+        body = problem_to_json(dialogue.problem)
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        return self._only(
+            "INSERT INTO problems (problem_id, hash, body) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET hash = hash RETURNING id",
+            (dialogue.problem.id, digest, body),
+        )
+
+    def _only(self, statement: str, bindings: tuple[Any, ...]) -> int:
+        return int(self._rows(statement, bindings)[0][0])
+
+    def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        with store.explained(self.folder):
+            return list(self._db.execute(statement, bindings))
+
+    def _begin(self) -> None:
+        if self._lock is None:
+            raise RunError(f"{self.folder} was opened to be read only")
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def _grew(self) -> None:
+        self._waiting += 1
+        if self._waiting >= GROUP or time.monotonic() - self._committed > GROUP_SECONDS:
+            self.flush()
