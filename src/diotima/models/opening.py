@@ -16,22 +16,26 @@ TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
 
 def open_model(name: str) -> ChatModel:
     """The model of that name. Raises ModelError if there is none, or it cannot be loaded."""
+    if Path(name).is_dir():
+        return _open_hf(name)
     backend, _, rest = name.partition("/")
     if name in _BACKENDS or (rest and backend in _BACKENDS):
         return _BACKENDS[backend](rest)
     if ":" in name:
         return _from_factory(name)
-    raise ModelError(f"there is no model {name!r}; use tiny, hf/FOLDER or package.module:factory")
+    raise ModelError(f"there is no model {name!r}; use tiny, a folder, hf/NAME or package.module:factory")
 
 
 def model_folder(name: str) -> Path:
     """The folder of a model in this process (``tiny``, ``hf/...``), for training. Raises ModelError otherwise."""
+    if Path(name).is_dir():
+        return Path(name)
     backend, _, rest = name.partition("/")
     if name == "tiny":
         return TINY
     if backend == "hf" and rest:
         return _hub_folder(rest)
-    raise ModelError(f"{name!r} cannot be trained here; use tiny or hf/FOLDER")
+    raise ModelError(f"{name!r} has no weights on this machine; use tiny, a folder or hf/NAME")
 
 
 def _hub_folder(name: str) -> Path:

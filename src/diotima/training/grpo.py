@@ -1,0 +1,131 @@
+"""`diotima train grpo`: multi-turn GRPO in the classroom, through TRL.
+
+After PedagogicalRL (Dinucu-Jianu et al. 2025): the tutor teaches a simulated student, the student is examined after
+the lesson, and the tutor is rewarded if it can solve the problem and the answer was not given away. Departures: the
+loss mask comes from sampling and not from scanning templates; the leak is measured by a deterministic meter that knows the
+answer; the reward may be the sibling's; groups whose rewards do not differ are masked out; without further settings one
+processor is enough.
+
+    diotima train grpo --model tiny --problems problems --out runs/grpo --trl.max_steps 40
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from diotima.classroom.casting import LessonSettings, part_of
+from diotima.models.opening import model_folder
+from diotima.problems.files import read_problems
+from diotima.runs.run import Run
+from diotima.scoring.rewards import TERMS, RewardWeights
+from diotima.training.rollout import Rollouts, Terms
+
+
+class Settings(LessonSettings):
+    """Whom to train, on what, and for what reward."""
+
+    obvious_input: ClassVar[str] = "problems"
+
+    out: Path
+    """Folder of the run; the trained model will be in model/ below it."""
+    model: str = "tiny"
+    """The model to train: tiny, a folder or hf/NAME."""
+    problems: Path
+    """File of problems, or a folder with train.jsonl in it."""
+    attempts: int = 16
+    """Attempts at the exam after each lesson."""
+    penalty: float = 1.0
+    """Lambda: what a lesson loses if the answer was given away."""
+    hard: bool = False
+    """A lesson that gave the answer away gets nothing for being solved."""
+    solved: Literal["same", "sibling"] = "same"
+    """On which problem the student is examined for the reward: the same, or its sibling."""
+    form: float = 0.5
+    """What a lesson loses if all its tutor turns are malformed; in proportion if some are."""
+    end: float = 0.0
+    """What a lesson gains if the tutor ends it."""
+    length: float = 0.0
+    """What a lesson loses if a tutor turn runs into its limit."""
+    shuffle_rewards: bool = False
+    """A control: hand every lesson another one's reward."""
+    seed: int = 0
+    """Seed of the lessons and of the order of problems."""
+    threads: int | None = None
+    """Processor threads; by default torch's own choice."""
+    trl: dict[str, Any] = {}
+    """Any fields of TRL's GRPOConfig, by their own names."""
+
+
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-6,
+    "lr_scheduler_type": "linear",
+    "per_device_train_batch_size": 64,
+    "num_generations": 8,
+    "max_steps": 100,
+    "temperature": 1.0,
+    "beta": 0.0,
+    "loss_type": "dapo",
+    "scale_rewards": "group",
+    "max_completion_length": 1024,
+    "save_steps": 20,
+    "save_total_limit": 2,
+    "logging_steps": 1,
+    "report_to": [],
+    "disable_tqdm": True,
+}
+
+
+def run(settings: Settings) -> Path:
+    """Train; returns the folder of the trained model."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    from diotima.models.local import load_local
+    from diotima.training import setup
+
+    setup.use_threads(settings.threads)
+    args = setup.trl_config(
+        GRPOConfig,
+        DEFAULTS | setup.hardware() | {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed},
+        settings.trl,
+        "train grpo",
+    )
+    problems = read_problems(settings.problems / "train.jsonl" if settings.problems.is_dir() else settings.problems)
+    folder = model_folder(settings.model)
+    part = part_of(folder, settings)
+    local = load_local(folder, settings.model)
+    weights = RewardWeights(
+        settings.penalty, settings.hard, settings.solved, settings.form, settings.end, settings.length
+    )
+    recorded = settings.model_dump(mode="json", exclude={"out"})
+    with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
+        rollouts = Rollouts(
+            problems, settings, part, weights, record, settings.seed, settings.attempts, settings.shuffle_rewards
+        )
+        trainer = GRPOTrainer(
+            model=local.model,
+            reward_funcs=[_term(name) for name in TERMS],
+            args=args,
+            train_dataset=Dataset.from_list(rollouts.prompts()),
+            processing_class=local.tokenizer,
+            rollout_func=rollouts,
+        )
+        trainer.remove_callback(PrinterCallback)
+        for callback in setup.callbacks(record, "train grpo", args.max_steps):
+            trainer.add_callback(callback)
+        trainer.train(resume_from_checkpoint=setup.last_checkpoint(Path(args.output_dir)))
+        record.finish()
+    return setup.save_model(trainer.model, local.tokenizer, part, settings.out / "model")
+
+
+def _term(name: str) -> Callable[..., list[float | None]]:
+    """One term of the reward as a reward function of TRL's, so that each is logged by itself."""
+
+    def reward(terms: list[Terms], **_: Any) -> list[float | None]:
+        return [None if term is None else term[name] for term in terms]
+
+    reward.__name__ = name
+    return reward

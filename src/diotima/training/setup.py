@@ -1,0 +1,116 @@
+"""What SFT and GRPO share: TRL's settings from ours, checkpoints that can be trusted, metrics into the run, saving.
+
+Keys under ``trl:`` are TRL's own, any of them; a misspelt one is refused before anything is loaded. A checkpoint counts
+only once a file named ``complete`` stands in it, which is written last: a run killed inside a checkpoint goes on from
+the one before.
+"""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diotima.classroom.casting import Part, remember_part
+from diotima.errors import RunError, SettingsError
+from diotima.progress import Progress
+from diotima.runs.run import Run
+from diotima.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+COMPLETE = "complete"
+
+
+def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
+    """A TRL configuration: ``chosen`` over ``defaults``. Raises SettingsError for a key that TRL does not know."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in chosen:
+        if key not in known:
+            raise SettingsError(f"{where}: trl.{key} is not a field of TRL's {cls.__name__}; {did_you_mean(key, known)}")
+    try:
+        return cls(**{**defaults, **chosen})
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{where}: TRL does not accept these settings ({error})") from None
+
+
+def hardware() -> dict[str, Any]:
+    """TRL's fields that depend on the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        return {"bf16": True}
+    return {"bf16": False, "use_cpu": True, "gradient_checkpointing": False, "dataloader_pin_memory": False}
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch use so many processor threads; None leaves its own choice."""
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint; removes newer ones that a kill has left unfinished."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        if (path / COMPLETE).is_file():
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+def callbacks(record: Run, title: str, steps: int) -> "list[TrainerCallback]":
+    """Progress for people, metrics for the run, and the mark of a complete checkpoint."""
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.progress = Progress(title, steps).__enter__()
+            self.progress.resume(state.global_step)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.progress.advance()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
+            for name, value in (logs or {}).items():
+                if isinstance(value, int | float) and not name.startswith(("train_", "total_")) and value == value:
+                    record.metric(state.global_step, name, float(value))
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            record.flush()
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.progress.__exit__(None, None, None)
+
+    return [Recorder()]
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Everything in the checkpoint is on disk; only then say that it is whole."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    (checkpoint / COMPLETE).touch()
+
+
+def save_model(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path
+) -> Path:
+    """Save model, tokenizer and the tutor's part, whole or not at all. Raises RunError if the disk does not take it."""
+    unfinished = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        remember_part(unfinished, part)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise RunError(f"the model cannot be saved in {folder} ({error.strerror or error}); make room and run again") from None
+    return folder

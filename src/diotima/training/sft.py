@@ -1,0 +1,166 @@
+"""`diotima train sft`: supervised fine-tuning on lessons, with the loss on the tutor's turns only.
+
+The lessons come from a run; which of them are worth learning from is said by their scores, so a tutor can be trained on
+the best of its own lessons as well as on another's. Where the tutor kept its tokens, these are what is trained on;
+where it did not (a scripted tutor), its turns are tokenised once, piece by piece as they would be sampled.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
+from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
+from diotima.errors import RunError
+from diotima.models.opening import model_folder
+from diotima.runs.records import Record
+from diotima.runs.run import Run
+
+if TYPE_CHECKING:
+    from diotima.models.local import LocalModel
+
+
+class Settings(LessonSettings):
+    """From what, and how, to learn."""
+
+    obvious_input: ClassVar[str] = "lessons"
+
+    out: Path
+    """Folder of the run; the tuned model will be in model/ below it."""
+    model: str = "tiny"
+    """The model to tune: tiny, a folder or hf/NAME."""
+    lessons: Path
+    """The run whose lessons to learn from."""
+    label: str | None = None
+    """Use only the lessons under this label."""
+    keep: dict[str, float] = {"leaked": 0.0, "well_formed": 1.0}
+    """Keep lessons with exactly these scores."""
+    least: dict[str, float] = {"solved_sibling": 0.5}
+    """Keep lessons with at least these scores."""
+    most_lessons: int | None = None
+    """Use only so many lessons, drawn by the seed."""
+    seed: int = 0
+    """Seed of the choice of lessons and of their order."""
+    threads: int | None = None
+    """Processor threads; by default torch's own choice."""
+    trl: dict[str, Any] = {}
+    """Any fields of TRL's SFTConfig, by their own names."""
+
+
+DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-4,
+    "lr_scheduler_type": "linear",
+    "per_device_train_batch_size": 16,
+    "num_train_epochs": 1,
+    "max_length": 2048,
+    "save_steps": 100,
+    "save_total_limit": 2,
+    "logging_steps": 1,
+    "report_to": [],
+    "disable_tqdm": True,
+}
+
+
+def run(settings: Settings) -> Path:
+    """Fine-tune; returns the folder of the tuned model."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from diotima.models.local import load_local
+    from diotima.training import setup
+
+    setup.use_threads(settings.threads)
+    args = setup.trl_config(
+        SFTConfig,
+        DEFAULTS | setup.hardware() | {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed},
+        settings.trl,
+        "train sft",
+    )
+    folder = model_folder(settings.model)
+    part = part_of(folder, settings)
+    local = load_local(folder, settings.model)
+    rows = list(labelled_rows(chosen_lessons(settings), local, part, settings))
+    kept = [row for row in rows if len(row["input_ids"]) <= (args.max_length or len(row["input_ids"]))]
+    if not kept:
+        raise RunError(f"{settings.lessons} has no lessons to learn from that fit these settings; relax keep, least or trl.max_length")
+    recorded = settings.model_dump(mode="json", exclude={"out"})
+    with Run.create(settings.out, stage="train sft", settings=recorded, seed=settings.seed) as record:
+        record.metric(0, "lessons", len(kept))
+        record.metric(0, "lessons_too_long", len(rows) - len(kept))
+        trainer = SFTTrainer(local.model, args, train_dataset=Dataset.from_list(kept), processing_class=local.tokenizer)
+        trainer.remove_callback(PrinterCallback)
+        steps = int(trainer.args.max_steps) if trainer.args.max_steps > 0 else _steps(len(kept), trainer.args)
+        for callback in setup.callbacks(record, f"train sft on {len(kept)} lessons", steps):
+            trainer.add_callback(callback)
+        trainer.train(resume_from_checkpoint=setup.last_checkpoint(Path(args.output_dir)))
+        record.finish()
+    return setup.save_model(trainer.model, local.tokenizer, part, settings.out / "model")
+
+
+def chosen_lessons(settings: Settings) -> list[Dialogue]:
+    """The lessons whose scores are good enough, in an order drawn by the seed."""
+    with Run.open(settings.lessons) as lessons:
+        chosen = [record.dialogue for record in lessons.records(settings.label) if _good(record, settings)]
+    chosen.sort(key=lambda dialogue: stable_seed("sft", settings.seed, dialogue.problem.id, dialogue.seed))
+    return chosen[: settings.most_lessons]
+
+
+def labelled_rows(
+    dialogues: list[Dialogue], local: "LocalModel", part: Part, settings: LessonSettings
+) -> Iterator[dict[str, list[int]]]:
+    """``input_ids`` and ``labels`` of each lesson; -100 wherever the tutor did not speak."""
+    from diotima.training.rows import training_row
+
+    for dialogue in dialogues:
+        row = training_row(with_tokens(dialogue, local, part, settings), local.format.end_ids)
+        labels = [token if mask else -100 for token, mask in zip(row.completion_ids, row.mask, strict=True)]
+        yield {
+            "input_ids": [*row.prompt_ids, *row.completion_ids],
+            "labels": [-100] * len(row.prompt_ids) + labels,
+        }
+
+
+def with_tokens(dialogue: Dialogue, local: "LocalModel", part: Part, settings: LessonSettings) -> Dialogue:
+    """The dialogue with tokens on every tutor turn, as this model would have read and sampled them.
+
+    Tokens that are there are kept if this model would have read the same opening; else they are another model's.
+    """
+    role = model_role(local, part, settings, 1.0)
+    if all(turn.tokens for turn in dialogue.by(TUTOR)) and _opening(dialogue) == local.format.context(
+        role.messages(_before_tutor(dialogue))
+    ):
+        return dialogue
+    end = local.tokenizer.eos_token_id
+    grown = Dialogue(dialogue.problem, seed=dialogue.seed)
+    for turn in dialogue.turns:
+        if turn.speaker == TUTOR:
+            prompt_ids = local.format.context(role.messages(grown))
+            reply_ids = (*local.tokenizer.encode(raw_reply(turn), add_special_tokens=False), end)
+            turn = replace(turn, tokens=Tokens(prompt_ids, reply_ids, (0.0,) * len(reply_ids)))
+        grown = grown.then(turn)
+    return grown
+
+
+def _opening(dialogue: Dialogue) -> tuple[int, ...] | None:
+    first = next((turn.tokens for turn in dialogue.by(TUTOR)), None)
+    return first.prompt_ids if first else None
+
+
+def _before_tutor(dialogue: Dialogue) -> Dialogue:
+    until = next((index for index, turn in enumerate(dialogue.turns) if turn.speaker == TUTOR), len(dialogue.turns))
+    return replace(dialogue, turns=dialogue.turns[:until])
+
+
+def _good(record: Record, settings: Settings) -> bool:
+    def value(name: str) -> float | None:
+        return record.scores[name].value if name in record.scores else None
+
+    exact = all(value(name) == wanted for name, wanted in settings.keep.items())
+    return exact and all((value(name) or 0.0) >= wanted for name, wanted in settings.least.items())
+
+
+def _steps(rows: int, args: Any) -> int:
+    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return int(-(-rows // per_step) * args.num_train_epochs)
