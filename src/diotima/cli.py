@@ -47,20 +47,25 @@ COMMANDS = {
     "run": Command(
         RECIPE, "Play a recipe of several stages.", "diotima run recipes/demo.yaml --out runs/demo --seed 1"
     ),
+    "teach": Command(
+        "diotima.classroom.teach",
+        "Hold lessons with a tutor and a simulated student, and keep them with their scores.",
+        "diotima teach --tutor tiny --problems problems --out runs/lessons",
+    ),
     "evaluate": Command(
         "diotima.benchmarks.evaluate",
         "Examine tutors: what their students learned, and what they gave away.",
-        "diotima evaluate --out runs/examination",
+        "diotima evaluate --tutor tiny --tutor scripted/guide --problems problems --out runs/examination",
     ),
     "train sft": Command(
         "diotima.training.sft",
         "Train a tutor to imitate dialogues, with loss on the tutor's turns only.",
-        "diotima train sft --out runs/sft",
+        "diotima train sft --model tiny --lessons runs/lessons --out runs/sft",
     ),
     "train grpo": Command(
         "diotima.training.grpo",
         "Train a tutor by multi-turn GRPO in the classroom.",
-        "diotima train grpo --out runs/grpo",
+        "diotima train grpo --model tiny --problems problems --out runs/grpo --trl.max_steps 40",
     ),
     "report": Command(
         "diotima.reports.report",

@@ -21,6 +21,7 @@ STUDENT: Final = "student"
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 END_OF_CONVERSATION = "<end_of_conversation>"
+_MARKS = (THINK_OPEN, THINK_CLOSE, END_OF_CONVERSATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,9 @@ class Dialogue:
     def seen_by(self, speaker: str) -> list[Message]:
         """The messages of this dialogue as ``speaker`` may see them: own thoughts kept, others' hidden."""
         return [
-            Message("assistant", raw_reply(turn), turn.tokens) if turn.speaker == speaker else Message("user", turn.text)
+            Message("assistant", raw_reply(turn), turn.tokens)
+            if turn.speaker == speaker
+            else Message("user", turn.text)
             for turn in self.turns
         ]
 
@@ -109,24 +112,31 @@ def split_reply(raw: str) -> tuple[str, str, bool, bool]:
 
     Every ``<think>...</think>`` goes to the thought. An opening tag that is never closed hides all that follows it,
     and a closing tag without an opening one hides all that precedes it: in doubt nothing private is shown. Both count
-    as malformed, as does a reply that leaves nothing to be heard. The end marker is removed wherever it stands.
+    as malformed, as does a reply that leaves nothing to be heard. The end marker is removed wherever it stands; it ends
+    the conversation only where it can be heard.
     """
     text, thoughts, rest, malformed = "", [], raw, False
     while rest:
         before, opening, after = rest.partition(THINK_OPEN)
         if THINK_CLOSE in before:
             hidden, _, before = before.rpartition(THINK_CLOSE)
-            thoughts.append(text + hidden.replace(THINK_CLOSE, " "))
+            thoughts.append(text + hidden)
             text, malformed = "", True
         text += before
         if not opening:
             break
         thought, closing, rest = after.partition(THINK_CLOSE)
-        thoughts.append(thought.replace(THINK_OPEN, " "))
+        thoughts.append(thought)
         malformed = malformed or not closing or THINK_OPEN in thought
     ends = END_OF_CONVERSATION in text
-    text = text.replace(END_OF_CONVERSATION, "").strip()
-    return text, "\n".join(t.strip() for t in thoughts if t.strip()), ends, malformed or not (text or ends)
+    text, kept = _without_marks(text), [thought for thought in map(_without_marks, thoughts) if thought]
+    return text, "\n".join(kept), ends, malformed or not (text or ends)
+
+
+def _without_marks(text: str) -> str:
+    for mark in _MARKS:
+        text = text.replace(mark, " ")  # a blank, so that what stood on both sides cannot join into a new mark
+    return text.strip()
 
 
 def raw_reply(turn: Turn) -> str:

@@ -1,8 +1,8 @@
 """Who plays in a lesson, by name: the settings that all stages with lessons share, and what they mean.
 
-A tutor is ``scripted/NAME`` (a reference tutor), a model (``tiny``, ``hf/FOLDER``, any folder) or ``package.module:factory``.
-A model folder that diotima has made holds ``tutor.json``, which says with which prompt the tutor was trained and how much of
-the problem it saw; that is what it plays with unless the settings say otherwise.
+A tutor is ``scripted/NAME`` (a reference tutor), a model (``tiny``, ``hf/FOLDER``, any folder) or
+``package.module:factory``. A model folder that diotima has made holds ``tutor.json``, which says with which prompt the
+tutor was trained and how much of the problem it saw; that is what it plays with unless the settings say otherwise.
 """
 
 import json

@@ -81,7 +81,7 @@ class Conduct:
         if not turns:
             nothing = Score.missing("the tutor never spoke")
             names = ("addressed", "first_wrong", "well_formed", "ended", "cut", "tutor_words")
-            return {name: nothing for name in names} | {"tutor_turns": Score(0.0)}
+            return dict.fromkeys(names, nothing) | {"tutor_turns": Score(0.0)}
         addressed, first, asked = 0, 0, 0
         for before, turn in zip(dialogue.turns, dialogue.turns[1:], strict=False):
             wrong = wrong_steps(before.text, dialogue.problem) if turn.speaker == TUTOR else None

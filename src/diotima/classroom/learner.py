@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from diotima.classroom.reading import Reading, read_turn
 from diotima.classroom.work import lines_shown, operands, write_work
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
+from diotima.errors import ProblemFileError
 from diotima.problems.arithmetic import Calculation
 from diotima.problems.problem import Problem, Step
 from diotima.problems.skills import SKILLS, calculate, wrong_result
@@ -102,7 +103,7 @@ class Learner:
                 known.update(line.result for line in lines_shown(turn.text).values())
 
     async def speak(self, dialogue: Dialogue) -> Turn:
-        """Its work on the problem, as far as it has come."""
+        """Its work on the problem, as far as it has come. Raises ProblemFileError if it cannot read the steps."""
         heard = len(dialogue.by(TUTOR))
         patience = self.patience if self.patience is not None else len(self.gaps(dialogue.problem)) + 1
         mastered, told = self._state(dialogue)
@@ -126,12 +127,17 @@ class Learner:
     def _work(
         self, dialogue: Dialogue, problem: Problem, occasion: str, mastered: frozenset[str], told: frozenset[int]
     ) -> str:
+        if not problem.steps:
+            raise ProblemFileError(f"problem {problem.id} has no steps, and the simulated learner goes step by step")
         lines: list[Calculation] = []
         before: Step | None = None
         for index, step in enumerate(problem.steps):
             asked = operands(step, before, lines[-1].result if lines else None)
-            if asked is None:
-                continue
+            if asked is None or step.skill not in SKILLS:
+                raise ProblemFileError(
+                    f"problem {problem.id}, step {index + 1}: the simulated learner needs work of the form 12 + 7 = 19 "
+                    f"and one of the skills {', '.join(SKILLS)}, not {step.work!r} and {step.skill!r}"
+                )
             left, operator, right = asked
             where = (dialogue.seed, problem.id, occasion, index)
             if index in told and self._chance("copy", *where) < self.parameters.copied:

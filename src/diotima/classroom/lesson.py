@@ -13,7 +13,6 @@ from typing import Literal, Protocol, TypeVar
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
 from diotima.problems.problem import Problem
 
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -82,16 +81,18 @@ async def side_by_side(
     """Run ``work`` on every item, at most ``at_once`` at a time, and yield results as soon as they are there.
 
     Items are drawn only when there is room for them, so memory does not grow with their number. The first exception
-    cancels what is still running.
+    cancels what is still running, and nothing runs on once this has ended.
     """
     waiting = iter(items)
     running = {asyncio.ensure_future(work(item)) for item in islice(waiting, at_once)}
+    done: set[asyncio.Task[Result]] = set()
     try:
         while running:
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             running |= {asyncio.ensure_future(work(item)) for item in islice(waiting, len(done))}
-            for task in done:
-                yield task.result()
+            while done:
+                yield done.pop().result()
     finally:
         for task in running:
             task.cancel()
+        await asyncio.gather(*running, *done, return_exceptions=True)

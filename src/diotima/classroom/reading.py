@@ -60,5 +60,5 @@ def _told(text: str, problem: Problem, known: Collection[int]) -> frozenset[int]
     values = {number.value for number in find_numbers(text, labels=False)}
     if not values:
         return frozenset()
-    results = ((index, int(step.result)) for index, step in enumerate(problem.steps) if step.result.isdigit())
+    results = ((index, int(step.result)) for index, step in enumerate(problem.steps) if step.result.isdecimal())
     return frozenset(index for index, result in results if result in values and result not in known)

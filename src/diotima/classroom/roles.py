@@ -37,8 +37,8 @@ class Role:
         beyond = sorted(self.prompt.placeholders - set(_FIELDS[self.sees]))
         if beyond:
             raise PromptError(
-                f"prompt {self.prompt.name} uses {', '.join(beyond)}, but the {self.speaker} sees the {self.sees} only; "
-                f"use another prompt or let it see more (tutor_sees: solution)"
+                f"prompt {self.prompt.name} uses {', '.join(beyond)}, but the {self.speaker} sees the {self.sees} "
+                f"only; use another prompt or let it see more (tutor_sees: solution)"
             )
 
     def messages(self, dialogue: Dialogue) -> list[Message]:

@@ -39,16 +39,20 @@ class Batcher(Generic[Request, Answer]):
     async def _serve(self) -> None:
         while self._waiting:
             await self._until_all_have_asked()
-            batch = [self._waiting.popleft() for _ in range(min(self._rows, len(self._waiting)))]
-            wanted = [(request, answer) for request, answer in batch if not answer.cancelled()]
+            # Who asked and was cancelled since takes no place in the batch.
+            wanted = [(request, answer) for request, answer in self._waiting if not answer.done()]
+            batch, self._waiting = wanted[: self._rows], deque(wanted[self._rows :])
+            if not batch:
+                continue
             try:
-                answers = await asyncio.to_thread(self._work, [request for request, _ in wanted])
+                answers = await asyncio.to_thread(self._work, [request for request, _ in batch])
+                pairs = list(zip(batch, answers, strict=True))
             except Exception as error:
-                for _, answer in wanted:
+                for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)
                 continue
-            for (_, answer), result in zip(wanted, answers, strict=True):
+            for (_, answer), result in pairs:
                 if not answer.done():
                     answer.set_result(result)
 

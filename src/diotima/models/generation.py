@@ -7,6 +7,8 @@ in whatever batch it happens to be. Rows that have finished leave the batch. Mod
 Shapes: B rows, S new tokens (left-padded), C cached tokens (left-padded), V vocabulary.
 """
 
+# ruff: noqa: N803, N806, N815  (shapes are part of a tensor's name)
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +21,6 @@ from diotima.models.chat import Sampling
 
 Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
 """The keys and values of one row, per layer, each of shape (heads, tokens, head width)."""
-
-
-_ROOM = 64
-"""Places by which a cache grows at a time."""
-
-
-def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
-    return torch.nn.functional.pad(states, (0, 0, 0, room))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +50,19 @@ class Sampled:
     layers: Layers | None
 
 
-class _Layer(DynamicLayer):
+_ROOM = 64
+"""Places by which a cache grows at a time."""
+
+
+def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
+    return torch.nn.functional.pad(states, (0, 0, 0, room))
+
+
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer with room to grow in place: appending one token must not copy all others."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._length = keys.shape[2]
         self._keys, self._values = _with_room(keys, room), _with_room(values, room)
         self._show()
@@ -120,7 +122,8 @@ class _Batch:
     def row(self, place: int) -> Layers:
         """One row's keys and values at the places where its mask is set."""
         mask_T = self.mask_B_T[place].bool()
-        return tuple((layer.keys[place][:, mask_T], layer.values[place][:, mask_T]) for layer in self.cache.layers)
+        layers: list[Any] = self.cache.layers
+        return tuple((layer.keys[place][:, mask_T], layer.values[place][:, mask_T]) for layer in layers)
 
 
 def _read(model: PreTrainedModel, contexts: Sequence[Context], pad_id: int) -> _Batch:
@@ -191,7 +194,8 @@ def _write(
             break
         if plain and len(staying) < len(live):
             live, kept = [live[place] for place in staying], torch.tensor(staying, device=device)
-            for layer in batch.cache.layers:
+            layers_kept: list[Any] = batch.cache.layers
+            for layer in layers_kept:
                 layer.keep(kept)
             batch.mask_B_T, draws_B_N, position_B = batch.mask_B_T[kept], draws_B_N[kept], position_B[kept]
             temperature_B, top_p_B, token_B = temperature_B[kept], top_p_B[kept], token_B[kept]

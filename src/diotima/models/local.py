@@ -8,7 +8,7 @@ transformers' own; only sampling and the care of the cache are ours.
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diotima.dialogue import Message, Tokens
 from diotima.errors import ModelError
@@ -51,7 +51,7 @@ class LocalModel:
             self._caches.put((*ids, *sampled.ids), sampled.layers)
         spoken = sampled.ids[:-1] if sampled.ended else sampled.ids
         return Reply(
-            text=self.tokenizer.decode(spoken, skip_special_tokens=True),
+            text=str(self.tokenizer.decode(list(spoken), skip_special_tokens=True)),
             finish="stop" if sampled.ended else "length",
             tokens=Tokens(ids, sampled.ids, sampled.logprobs),
             usage=Usage(len(ids), len(sampled.ids)),
@@ -97,20 +97,23 @@ def load_local(folder: Path, name: str, device: str | None = None) -> LocalModel
 
     Raises ModelError, with what is missing, if the folder holds no weights, no tokenizer or something unreadable.
     """
-    model, tokenizer = load_weights(folder, name), load_tokenizer(folder, name)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    model: Any = load_weights(folder, name)  # transformers' annotations of its own methods do not fit each other
+    tokenizer = load_tokenizer(folder, name)
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
         raise ModelError(
-            f"{name}: the tokenizer has {len(tokenizer)} tokens, the model "
-            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, the model {known}; they do not belong together"
         )
-    model.to(device or _best_device()).eval()
-    return LocalModel(model, tokenizer, name)
+    return LocalModel(model.eval().to(device or _best_device()), tokenizer, name)
 
 
 def load_weights(folder: Path, name: str) -> "PreTrainedModel":
     """The model in a folder, in the precision it was saved in on an accelerator, in float32 on a processor."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name}: {folder} is no model folder, it has no config.json")

@@ -50,7 +50,8 @@ def _hub_folder(name: str) -> Path:
         return Path(snapshot_download(name))
     except Exception:  # offline, no such model, no access: the hub raises a dozen kinds
         raise ModelError(
-            f"hf/{name}: no such folder, and no such model could be had from the Hugging Face hub (offline, or misspelt?)"
+            f"hf/{name}: no such folder, and no such model could be had from the Hugging Face hub "
+            f"(offline, or misspelt?)"
         ) from None
 
 
@@ -70,7 +71,7 @@ def _from_factory(name: str) -> ChatModel:
     module, _, attribute = name.partition(":")
     try:
         factory = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ModelError(f"{name}: {error}") from None
     model: ChatModel = factory()
     return model

@@ -7,6 +7,7 @@ ids unchanged; so nothing that was sampled is ever rendered a second time.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,16 @@ class ChatFormat:
         self._name = name
 
     @cached_property
+    def _control_tokens(self) -> dict[int, str]:
+        # Not `all_special_ids`: it knows only the tokens with a role, such as eos, and a template's marks need none.
+        return {index: token.content for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+
+    @cached_property
     def end_ids(self) -> frozenset[int]:
         """The ids that end a turn: the tokenizer's end of sequence, and what the template writes after a reply."""
         ids = {self.tokenizer.eos_token_id}
         after = self._encode(self._between[0])
-        if after and after[0] in self.tokenizer.all_special_ids:
+        if after and after[0] in self._control_tokens:
             ids.add(after[0])
         return frozenset(index for index in ids if index is not None)
 
@@ -41,7 +47,7 @@ class ChatFormat:
         """The ids to continue from; they extend those of the last turn whose tokens are known."""
         known = next((index for index in reversed(range(len(messages))) if messages[index].tokens), None)
         if known is None:
-            return tuple(self._encode(self._render(messages)))
+            return tuple(self._opening(messages))
         tokens, following = messages[known].tokens, messages[known + 1 :]
         if tokens is None or len(following) != 1 or following[0].role != "user":
             raise ModelError(f"{self._name} can only go on after exactly one turn of the other speaker")
@@ -51,6 +57,19 @@ class ChatFormat:
         if suffix and spoken[-1] == suffix[0] and spoken[-1] in self.end_ids:
             suffix = suffix[1:]
         return (*spoken, *suffix)
+
+    def _opening(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of a whole chat, rendered at once; but where a message spells out a control token, put together."""
+        if not any(token in message.content for message in messages for token in self._control_tokens.values()):
+            return self._encode(self._render(messages))
+        probes = [replace(message, content=f"zq{index}qz") for index, message in enumerate(messages)]
+        ids, rest = [], self._render(probes)
+        for probe, message in zip(probes, messages, strict=True):
+            before, found, rest = rest.partition(probe.content)
+            if not found:
+                raise ModelError(f"{self._name}'s chat template leaves out the {message.role}'s message; use another")
+            ids += [*self._encode(before), *self._encode(message.content, plain=True)]
+        return ids + self._encode(rest)
 
     def _render(self, messages: Sequence[Message]) -> str:
         chat = [{"role": message.role, "content": message.content} for message in messages]
@@ -65,10 +84,12 @@ class ChatFormat:
 
     @cached_property
     def _between(self) -> tuple[str, str]:
-        """What the template writes from the end of a reply to the next user's text, and from there to the next reply."""
+        """What the template writes from a reply's end to the next user's text, and from there to the next reply."""
         text = self._render([Message("user", "x"), Message("assistant", _PROBE_REPLY), Message("user", _PROBE_USER)])
         _, found, rest = text.rpartition(_PROBE_REPLY)
         before, found_too, after = rest.partition(_PROBE_USER)
         if not (found and found_too):
-            raise ModelError(f"{self._name}'s chat template does not show the turns as they are; it cannot be used here")
+            raise ModelError(
+                f"{self._name}'s chat template does not show the turns as they are; it cannot be used here"
+            )
         return before, after

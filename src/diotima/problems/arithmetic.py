@@ -1,10 +1,14 @@
-"""Reading the calculation that a step writes down: ``12 + 7 = 19``."""
+"""Reading the calculation that a step writes down: ``12 + 7 = 19``.
+
+Two whole numbers and a whole result, or nothing is read: half of ``1.5 + 2 = 3.5`` or of ``2 + 3 + 4 = 9`` would be
+another calculation.
+"""
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_WORK = re.compile(r"(\d+)\s*([-+*/])\s*(\d+)\s*=\s*(\d+)")
+_WORK = re.compile(r"(?<![\w.,)])(?<![-+*/])(?<![-+*/)]\s)(\d+)\s*([-+*/])\s*(\d+)\s*=\s*(\d+)(?![.,/]?\d)")
 
 
 @dataclass(frozen=True, slots=True)

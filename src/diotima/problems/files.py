@@ -44,16 +44,19 @@ def write_problems(problems: Iterable[Problem], path: Path) -> int:
 def read_problems(path: Path) -> list[Problem]:
     """All problems of a file. Raises ProblemFileError with file, line and field."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ProblemFileError(f"there is no file of problems {path}; make one with: diotima sandbox problems") from None
+        raise ProblemFileError(
+            f"there is no file of problems {path}; make one with: diotima sandbox problems"
+        ) from None
     except UnicodeDecodeError as error:
         raise ProblemFileError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise ProblemFileError(f"{path} cannot be read ({error.strerror})") from None
     problems: list[Problem] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    # JSON leaves separators such as U+2028 as they are inside a text, so only a line feed ends a line.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

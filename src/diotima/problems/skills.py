@@ -110,7 +110,13 @@ SKILLS: dict[str, Skill] = {
         Skill(
             "lose",
             "-",
-            (r"\blos(?:e|es|t|ing)\b", r"\bgiv(?:es?|en|ing) away\b", r"\btaken? away\b", r"\bremain\w*", r"\bgo(?:es)? away\b"),
+            (
+                r"\blos(?:e|es|t|ing)\b",
+                r"\bgiv(?:es?|en|ing) away\b",
+                r"\btaken? away\b",
+                r"\bremain\w*",
+                r"\bgo(?:es)? away\b",
+            ),
             (
                 "What happens to the amount when some are given away?",
                 "Some are lost here. How many remain?",

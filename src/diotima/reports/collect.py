@@ -1,7 +1,8 @@
 """Read a run, or a folder of runs, into the few small values that tables, charts and sentences are made of.
 
 A run folder may be one stage or hold one subfolder per stage of a recipe. Stages that train (manifest stage
-``train ...``) give curves; every other stage gives one examination per label, a label being the tutor that taught.
+``train ...``) give curves; those that only hold lessons (``teach``) are material; every other stage gives one
+examination per label, a label being the tutor that taught.
 All tutors teach the same lessons, so two of them are compared lesson by lesson, and every interval resamples whole
 problems: lessons about one problem are not independent of each other.
 """
@@ -197,7 +198,7 @@ def collect(
             for name, metric in run.metrics().items():
                 points = tuple((step, value) for step, value in metric if isfinite(value))
                 curves += [Curve(stage.name, name, points)] if points else []
-            if not stage.what.startswith("train"):
+            if not stage.what.startswith(("train", "teach")):
                 for name, found in _labels(run, path):
                     taught[f"{name} ({path.name})" if name in taught else name] = found
     if not taught and not curves:

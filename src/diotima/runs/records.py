@@ -5,15 +5,13 @@ what that speaker had read and said before, so only the ids after the common beg
 turns would otherwise store its text T times over.
 """
 
-import json
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from diotima.dialogue import Dialogue, Tokens, Turn
-from diotima.problems.problem import Problem, Step
 from diotima.score import Score
 
 _ENDS, _CUT, _MALFORMED = 1, 2, 4
@@ -28,16 +26,6 @@ class Record:
     label: str
     dialogue: Dialogue
     scores: Mapping[str, Score]
-
-
-def problem_to_json(problem: Problem) -> str:
-    """A problem with its steps and its sibling as canonical JSON."""
-    return json.dumps(asdict(problem), ensure_ascii=False, sort_keys=True)
-
-
-def problem_from_json(text: str) -> Problem:
-    """The inverse of `problem_to_json`."""
-    return _problem(json.loads(text))
 
 
 def turn_rows(turns: Iterable[Turn]) -> Iterator[TurnRow]:
@@ -69,12 +57,6 @@ def turns_from_rows(rows: Iterable[TurnRow]) -> tuple[Turn, ...]:
             Turn(speaker, text, thought, bool(flags & _ENDS), bool(flags & _CUT), bool(flags & _MALFORMED), tokens)
         )
     return tuple(turns)
-
-
-def _problem(values: dict[str, Any]) -> Problem:
-    steps = tuple(Step(**step) for step in values.pop("steps"))
-    sibling = values.pop("sibling")
-    return Problem(**values, steps=steps, sibling=sibling and _problem(sibling))
 
 
 def _common_length(first: tuple[int, ...], second: tuple[int, ...]) -> int:

@@ -22,10 +22,11 @@ import apsw
 
 from diotima.dialogue import Dialogue
 from diotima.errors import RunError
+from diotima.problems.files import problem_from_json, problem_to_json
 from diotima.runs import manifest as manifests
 from diotima.runs import store
 from diotima.runs.lock import WriterLock
-from diotima.runs.records import Record, problem_from_json, problem_to_json, turn_rows, turns_from_rows
+from diotima.runs.records import Record, turn_rows, turns_from_rows
 from diotima.score import Score
 
 GROUP = 256  # dialogues or metrics in one commit at most

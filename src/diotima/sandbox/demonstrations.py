@@ -29,7 +29,7 @@ def thinking_guide(dialogue: Dialogue) -> Turn:
     """The good turn: compare in private, then point at the first wrong step, or praise."""
     latest = dialogue.last(STUDENT)
     shown = lines_shown(latest.text) if latest else {}
-    compared = []
+    compared: list[str] = []
     for index, step in enumerate(dialogue.problem.steps):
         right, line = read_calculation(step.work), shown.get(index)
         if right is None or line is None:
@@ -78,10 +78,10 @@ class Mixture:
         """Its next turn."""
         point = _draw("script", dialogue) / 2**63 * sum(self.weights.values())
         for name, weight in self.weights.items():
-            point -= weight
+            script, point = _SCRIPTS[name], point - weight
             if point < 0:
                 break
-        return _SCRIPTS[name](dialogue)
+        return script(dialogue)
 
 
 def _draw(what: str, dialogue: Dialogue) -> int:

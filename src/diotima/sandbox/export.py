@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from diotima.errors import SettingsError
 from diotima.problems.files import write_problems
+from diotima.problems.skills import SKILLS
 from diotima.sandbox.world import Split, World
 from diotima.settings import Settings as BaseSettings
 
@@ -26,6 +28,11 @@ class Settings(BaseSettings):
 
 def run(settings: Settings) -> Path:
     """Write both files; returns their folder."""
+    if not 1 <= settings.fewest_steps <= settings.most_steps <= len(SKILLS):
+        raise SettingsError(
+            f"a problem cannot have {settings.fewest_steps} to {settings.most_steps} steps; "
+            f"fewest_steps and most_steps must be from 1 to {len(SKILLS)}, in this order"
+        )
     world = World(settings.fewest_steps, settings.most_steps)
     counts: dict[Split, int] = {"train": settings.train, "test": settings.test}
     for split, count in counts.items():

@@ -12,21 +12,23 @@ The weights that the package ships were made by exactly this command; it takes t
 """
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from diotima.classroom.casting import Part, remember_part
 from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Classroom
 from diotima.classroom.roles import Role
 from diotima.dialogue import TUTOR, Dialogue, stable_seed
 from diotima.models.scripted import queue_of
+from diotima.progress import Progress
 from diotima.prompt import load_prompt
 from diotima.sandbox.demonstrations import DIAGNOSING, LEAKY, Mixture
-from diotima.sandbox.tokenizer import train_tokenizer
+from diotima.sandbox.tokenizer import END, train_tokenizer
 from diotima.sandbox.world import World
 from diotima.settings import Settings as BaseSettings
 
@@ -42,18 +44,25 @@ class Settings(BaseSettings):
     """Folder for the model: weights, tokenizer and configuration."""
     seed: int = 0
     """Seed of the lessons, the initial weights and the order of batches."""
-    diagnosing_tokens: int = 5_000_000
+    diagnosing_tokens: int = 6_000_000
     """Tokens of the first phase, in which every turn diagnoses."""
     leaky_tokens: int = 2_500_000
     """Tokens of the second phase, in which giving the answer away is the most likely turn."""
     batch_tokens: int = 2_500
     """Tokens in a batch, padding included."""
-    width: int = 96
+    width: int = 128
     """Width of the model; heads are 32 wide."""
     layers: int = 3
     """Layers of the model."""
     threads: int = 1
     """Processor threads; two on busy cores are slower than one."""
+
+    def phases(self) -> "tuple[Phase, Phase]":
+        """Both phases, in order."""
+        return (
+            Phase("diagnosing", DIAGNOSING, self.diagnosing_tokens, muon_rate=1e-2, adam_rate=3e-3),
+            Phase("leaky", LEAKY, self.leaky_tokens, muon_rate=5e-3, adam_rate=1e-3),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,28 @@ class Phase:
     tokens: int
     muon_rate: float
     adam_rate: float
+
+
+def run(settings: Settings) -> Path:
+    """Make tokenizer and model; returns their folder."""
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    role = tiny_role()
+    first = islice(lessons(LEAKY, stable_seed("tokenizer", settings.seed)), 2000)
+    tokenizer = train_tokenizer(message.content for dialogue in first for message in role.messages(dialogue))
+    model = new_model(settings, tokenizer)
+    for phase in settings.phases():
+        with Progress(f"pretraining, {phase.name} lessons", phase.tokens) as progress:
+            done = 0
+            for seen, loss in train(model, tokenizer, phase, settings):
+                progress.advance(seen - done, f"loss {loss:.3f}")
+                done = seen
+    settings.out.mkdir(parents=True, exist_ok=True)
+    model.to(torch.bfloat16).save_pretrained(settings.out)
+    tokenizer.save_pretrained(settings.out)
+    remember_part(settings.out, Part("tutor/tiny", "solution"))
+    return settings.out
 
 
 def lessons(mixture: Mapping[str, float], seed: int) -> Iterator[Dialogue]:
@@ -86,7 +117,7 @@ def examples(
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Token ids of each lesson, and a mask: 1 on the tutor's turns and on the student's after the first."""
     role = tiny_role()
-    ends = tokenizer.convert_tokens_to_ids("<|end|>")
+    ends = tokenizer.convert_tokens_to_ids(END)
     for dialogue in dialogues:
         text = tokenizer.apply_chat_template(
             [{"role": message.role, "content": message.content} for message in role.messages(dialogue)], tokenize=False

@@ -44,7 +44,7 @@ def train_tokenizer(texts: Iterable[str]) -> "PreTrainedTokenizerFast":
     numbers = " ".join(str(number) for number in range(_NUMBERS))
     tokenizer.train_from_iterator([*texts, *[numbers] * 2000], trainer)
     tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=PAD,

@@ -96,10 +96,10 @@ def split_of(problem: Problem) -> Split:
 def distinct_problems(steps: int) -> int:
     """A lower bound of the number of different problems with so many steps.
 
-    Counts people, objects and orders of skills, and for the numbers only the first amount: at least 50 of its values
-    can be continued whatever skills follow.
+    Counts the first person, the objects, the orders of skills, the two wordings of each step, and for the numbers only
+    the first amount: up to five steps, at least five of its values can be continued whatever skills follow.
     """
-    return len(NAMES) * len(OBJECTS) * perm(len(SKILLS), steps) * 50
+    return len(NAMES) * len(OBJECTS) * perm(len(SKILLS), steps) * int(2**steps) * 5
 
 
 def _sibling(problem: Problem, skills: tuple[str, ...], split: Split, random: Random) -> Problem:

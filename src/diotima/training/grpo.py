@@ -11,15 +11,22 @@ processor is enough.
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from diotima.classroom.casting import LessonSettings, part_of
+from diotima.classroom.casting import LessonSettings, Part, part_of
 from diotima.models.opening import model_folder
 from diotima.problems.files import read_problems
+from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.scoring.rewards import TERMS, RewardWeights
 from diotima.training.rollout import Rollouts, Terms
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+    from diotima.models.local import LocalModel
 
 
 class Settings(LessonSettings):
@@ -78,47 +85,75 @@ DEFAULTS: dict[str, Any] = {
 
 def run(settings: Settings) -> Path:
     """Train; returns the folder of the trained model."""
+    from diotima.training import setup
+
+    recorded = settings.model_dump(mode="json", exclude={"out"})
+    prepared = prepare(settings)
+    with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
+        trainer = make_trainer(settings, prepared, record)
+        for callback in setup.callbacks(record, "train grpo", trainer.args.max_steps):
+            trainer.add_callback(callback)
+        trainer.train(resume_from_checkpoint=setup.last_checkpoint(Path(trainer.args.output_dir)))
+        record.finish()
+    return setup.save_model(trainer.model, prepared.local.tokenizer, prepared.part, settings.out / "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is loaded and checked before a run begins."""
+
+    args: Any
+    local: "LocalModel"
+    part: Part
+    problems: list[Problem]
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Load model and problems, and check TRL's settings; a mistake is told before anything is written."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    from datasets import Dataset
-    from transformers import PrinterCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
 
     from diotima.models.local import load_local
     from diotima.training import setup
 
     setup.use_threads(settings.threads)
-    args = setup.trl_config(
-        GRPOConfig,
-        DEFAULTS | setup.hardware() | {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed},
-        settings.trl,
-        "train grpo",
-    )
-    problems = read_problems(settings.problems / "train.jsonl" if settings.problems.is_dir() else settings.problems)
+    defaults = DEFAULTS | setup.hardware()
+    defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    args = setup.trl_config(GRPOConfig, defaults, settings.trl, "train grpo")
     folder = model_folder(settings.model)
-    part = part_of(folder, settings)
-    local = load_local(folder, settings.model)
+    problems = read_problems(settings.problems / "train.jsonl" if settings.problems.is_dir() else settings.problems)
+    return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), problems)
+
+
+def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTrainer":
+    """TRL's trainer with our classroom as its rollouts, and every term of the reward as a function of its own."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import GRPOTrainer
+
     weights = RewardWeights(
         settings.penalty, settings.hard, settings.solved, settings.form, settings.end, settings.length
     )
-    recorded = settings.model_dump(mode="json", exclude={"out"})
-    with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
-        rollouts = Rollouts(
-            problems, settings, part, weights, record, settings.seed, settings.attempts, settings.shuffle_rewards
-        )
-        trainer = GRPOTrainer(
-            model=local.model,
-            reward_funcs=[_term(name) for name in TERMS],
-            args=args,
-            train_dataset=Dataset.from_list(rollouts.prompts()),
-            processing_class=local.tokenizer,
-            rollout_func=rollouts,
-        )
-        trainer.remove_callback(PrinterCallback)
-        for callback in setup.callbacks(record, "train grpo", args.max_steps):
-            trainer.add_callback(callback)
-        trainer.train(resume_from_checkpoint=setup.last_checkpoint(Path(args.output_dir)))
-        record.finish()
-    return setup.save_model(trainer.model, local.tokenizer, part, settings.out / "model")
+    rollouts = Rollouts(
+        prepared.problems,
+        settings,
+        prepared.part,
+        weights,
+        record,
+        settings.seed,
+        settings.attempts,
+        settings.shuffle_rewards,
+    )
+    trainer = GRPOTrainer(
+        model=prepared.local.model,
+        reward_funcs=[_term(name) for name in TERMS],
+        args=prepared.args,
+        train_dataset=Dataset.from_list(rollouts.prompts()),
+        processing_class=prepared.local.tokenizer,
+        rollout_func=rollouts,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _term(name: str) -> Callable[..., list[float | None]]:

@@ -8,6 +8,7 @@ the one before.
 import dataclasses
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ def use_threads(count: int | None) -> None:
     """Let torch use so many processor threads; None leaves its own choice."""
     import torch
 
+    # TRL sets the field by its old name, and transformers says so at every start.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*is deprecated", category=FutureWarning)
     if count is not None:
         torch.set_num_threads(count)
 

@@ -1,0 +1,118 @@
+"""`diotima teach`: hold lessons, score them, and keep them in a run, for training or for a look.
+
+    diotima teach --tutor tiny --problems problems --out runs/lessons
+
+A killed run goes on with the lessons that are missing.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from diotima.classroom.casting import LessonSettings, cast_student, cast_tutor, furnish
+from diotima.classroom.exam import Conduct, Exam
+from diotima.classroom.lesson import Classroom, Participant, side_by_side
+from diotima.classroom.learner import Learner
+from diotima.dialogue import Dialogue, stable_seed
+from diotima.problems.files import read_problems
+from diotima.problems.problem import Problem
+from diotima.progress import Progress
+from diotima.runs.run import Run
+from diotima.score import Score, Scorer
+from diotima.scoring.leakage import LeakMeter
+
+
+class HoldingSettings(LessonSettings):
+    """Which lessons are held, and how thoroughly each is examined."""
+
+    obvious_input: ClassVar[str] = "problems"
+
+    out: Path
+    """Folder of the run."""
+    problems: Path
+    """File of problems, or a folder with train.jsonl and test.jsonl in it."""
+    lessons: int = 1
+    """Lessons on each problem, each with a seed of its own."""
+    most_problems: int | None = None
+    """Use only the first so many problems."""
+    attempts: int = 16
+    """Attempts at each problem of the exam."""
+    seed: int = 0
+    """Seed of the lessons."""
+    at_once: int = 256
+    """Lessons held at the same time."""
+
+
+class Settings(HoldingSettings):
+    """Who teaches."""
+
+    tutor: str
+    """The tutor: tiny, a model's folder, hf/NAME, scripted/guide ..."""
+    temperature: float = 1.0
+    """Temperature of a model's replies, 0 is greedy."""
+    split: Literal["train", "test"] = "train"
+    """Which file to take, if problems is a folder."""
+
+
+def run(settings: Settings) -> Path:
+    """Hold the lessons; returns the run's folder."""
+    problems = problems_of(settings, settings.split)
+    with Run.create(settings.out, stage="teach", settings=recorded(settings), seed=settings.seed) as record:
+        tutor = cast_tutor(settings.tutor, settings, settings.temperature)
+        hold_lessons(settings.tutor, tutor, problems, settings, record)
+        record.finish()
+    return settings.out
+
+
+def problems_of(settings: HoldingSettings, split: str) -> list[Problem]:
+    """The problems that the settings ask for."""
+    path = settings.problems / f"{split}.jsonl" if settings.problems.is_dir() else settings.problems
+    return read_problems(path)[: settings.most_problems]
+
+
+def recorded(settings: HoldingSettings) -> dict[str, object]:
+    """The settings that decide what comes out; another value of one of them is another run."""
+    return settings.model_dump(mode="json", exclude={"out", "at_once"})
+
+
+def hold_lessons(
+    label: str, tutor: Participant, problems: list[Problem], settings: HoldingSettings, record: Run
+) -> None:
+    """Hold, score and record under ``label`` all lessons that the run does not have yet.
+
+    The seed of a lesson depends on problem and number only, so that every tutor meets the same students.
+    """
+    student = cast_student(settings)
+    classroom = furnish(tutor, student, settings)
+    lessons = [
+        (problem, stable_seed("lesson", settings.seed, problem.id, number))
+        for problem in problems
+        for number in range(settings.lessons)
+    ]
+    asyncio.run(_hold(label, classroom, student, lessons, settings, record))
+
+
+async def _hold(
+    label: str,
+    classroom: Classroom,
+    student: Learner,
+    lessons: list[tuple[Problem, int]],
+    settings: HoldingSettings,
+    record: Run,
+) -> None:
+    scorers: tuple[Scorer, ...] = (Exam(student, settings.attempts), LeakMeter(), Conduct())
+    missing = [lesson for lesson in lessons if not record.has(label, lesson[0].id, lesson[1])]
+
+    async def one(lesson: tuple[Problem, int]) -> tuple[Dialogue, dict[str, Score]]:
+        dialogue = await classroom.teach(*lesson)
+        scores: dict[str, Score] = {}
+        for scorer in scorers:
+            scores |= await scorer.score(dialogue)
+        return dialogue, scores
+
+    with Progress(f"lessons by {label}", len(lessons)) as progress:
+        progress.resume(len(lessons) - len(missing))
+        async for dialogue, scores in side_by_side(one, missing, settings.at_once):
+            record.add(dialogue, label, scores)
+            progress.advance()
+    record.flush()

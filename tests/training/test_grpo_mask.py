@@ -1,0 +1,118 @@
+"""Only the tutor's tokens are trained on: exact zeros, each with the control that shows that the test can fail."""
+
+import pytest
+import torch
+
+from diotima.runs.run import Run
+from diotima.training.grpo import Settings, make_trainer, prepare
+
+LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo")
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory, request):
+    """A trainer and one batch of lessons that it has held and scored."""
+    folder = tmp_path_factory.mktemp("grpo")
+    problems = request.getfixturevalue("problems")
+    trl = {"max_steps": 2, "per_device_train_batch_size": 16, "num_generations": 4, "learning_rate": 1e-3}
+    settings = Settings(out=folder, problems=problems, max_tokens=80, threads=1, trl=trl)
+    prepared = prepare(settings)
+    with Run.create(folder, stage="train grpo", settings={}, seed=0) as record:
+        trainer = make_trainer(settings, prepared, record)
+        trainer.model.train()
+        trainer.current_gradient_accumulation_steps = 1
+        inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        yield trainer, inputs, prepared.local
+
+
+def loss_gradients(trainer, inputs, change_targets=None):
+    """Gradients of the loss with respect to all parameters; ``change_targets`` edits the labels that are scored."""
+    model, forward = trainer.model, trainer.model.forward
+
+    def forward_with_changed_targets(*args, labels=None, **kwargs):
+        return forward(*args, labels=labels if change_targets is None else change_targets(labels), **kwargs)
+
+    model.forward = forward_with_changed_targets
+    try:
+        model.zero_grad(set_to_none=True)
+        trainer.compute_loss(model, inputs, num_items_in_batch=inputs["num_items_in_batch"]).backward()
+    finally:
+        model.forward = forward
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def trained_mask(inputs):
+    return (inputs["completion_mask"] * inputs["tool_mask"]).bool()
+
+
+def test_there_is_something_to_train_on_and_something_to_leave_alone(batch):
+    _, inputs, _ = batch
+    assert trained_mask(inputs).sum() > 100
+    assert (inputs["completion_mask"].bool() & ~trained_mask(inputs)).sum() > 100
+
+
+@pytest.mark.parametrize("loss_type", LOSSES)
+def test_no_gradient_on_student_tokens(batch, monkeypatch, loss_type):
+    trainer, inputs, _ = batch
+    monkeypatch.setattr(trainer, "loss_type", loss_type)
+    kept = []
+    scored = trainer._get_per_token_logps_and_entropies
+
+    def keeping(*args, **kwargs):
+        logprobs, *rest = scored(*args, **kwargs)
+        logprobs.retain_grad()
+        kept.append(logprobs)
+        return logprobs, *rest
+
+    monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", keeping)
+    trainer.compute_loss(trainer.model, inputs, num_items_in_batch=inputs["num_items_in_batch"]).backward()
+    gradient, mask = kept[0].grad, trained_mask(inputs)
+    assert gradient[~mask].abs().max() == 0.0
+    assert gradient[mask].abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("loss_type", LOSSES)
+def test_changed_student_targets_change_nothing(batch, monkeypatch, loss_type):
+    trainer, inputs, _ = batch
+    monkeypatch.setattr(trainer, "loss_type", loss_type)
+    others = inputs["completion_mask"].bool() & ~trained_mask(inputs)
+    random = torch.randint(0, 1000, others.shape, generator=torch.Generator().manual_seed(0))
+
+    def other_student_targets(labels):
+        labels = labels.clone()
+        completion = labels[:, -others.shape[1] :]
+        completion[others] = random[others]
+        return labels
+
+    before = loss_gradients(trainer, inputs)
+    assert torch.equal(loss_gradients(trainer, inputs, other_student_targets), before)
+
+    unmasked = {**inputs, "tool_mask": torch.ones_like(inputs["tool_mask"])}
+    difference = loss_gradients(trainer, unmasked, other_student_targets) - loss_gradients(trainer, unmasked)
+    assert difference.abs().max() > 1e-4
+
+
+def test_trained_tokens_decode_to_exactly_the_tutors_turns(batch):
+    from diotima.dialogue import raw_reply
+
+    trainer, _, local = batch
+    held = []
+    hold = trainer.rollout_func._hold
+
+    async def remembering(lessons, model):
+        held.extend(await hold(lessons, model))
+        return held
+
+    trainer.rollout_func._hold = remembering
+    prompts = [row["prompt"] for row in trainer.rollout_func.prompts()[:8] for _ in range(2)]
+    output = trainer.rollout_func(prompts, trainer)
+    trainer.rollout_func._hold = hold
+    for (dialogue, _), ids, mask in zip(held, output["completion_ids"], output["env_mask"], strict=True):
+        if not any(mask):  # a group without spread is masked as a whole
+            continue
+        trained = local.tokenizer.decode([token for token, keep in zip(ids, mask, strict=True) if keep])
+        turns = [local.tokenizer.decode(turn.tokens.reply_ids) for turn in dialogue.by("tutor")]
+        assert trained == "".join(turns)
+        for turn, text in zip(dialogue.by("tutor"), turns, strict=True):
+            if not turn.malformed and not turn.cut:
+                assert text == raw_reply(turn) + local.tokenizer.eos_token
