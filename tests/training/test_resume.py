@@ -10,7 +10,6 @@ import pytest
 
 from diotima.training.setup import COMPLETE, last_checkpoint
 
-STEPS = 4
 # Trains in a process of its own and kills it: at the end of a step, or when a checkpoint is half written.
 CHILD = """
 import os, signal, sys
@@ -40,9 +39,9 @@ def save_or_die(self, folder):
     save(self, folder)
 
 grpo.make_trainer, transformers.Trainer._save_optimizer_and_scheduler = make_with_killer, save_or_die
-trl = dict(max_steps=%d, save_steps=1, per_device_train_batch_size=8, num_generations=4, learning_rate=1e-3)
+trl = dict(max_steps=4, save_steps=1, per_device_train_batch_size=8, num_generations=4, learning_rate=1e-3)
 grpo.run(grpo.Settings(out=out, problems=problems, max_tokens=80, threads=1, trl=trl))
-""" % STEPS
+"""
 
 
 def train(out: Path, problems: Path, when: str = "never", step: int = 0) -> int:

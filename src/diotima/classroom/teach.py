@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 from diotima.classroom.casting import LessonSettings, cast_student, cast_tutor, furnish
 from diotima.classroom.exam import Conduct, Exam
-from diotima.classroom.lesson import Classroom, Participant, side_by_side
 from diotima.classroom.learner import Learner
+from diotima.classroom.lesson import Classroom, Participant, side_by_side
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.problems.files import read_problems
 from diotima.problems.problem import Problem

@@ -7,7 +7,7 @@ in whatever batch it happens to be. Rows that have finished leave the batch. Mod
 Shapes: B rows, S new tokens (left-padded), C cached tokens (left-padded), V vocabulary.
 """
 
-# ruff: noqa: N803, N806, N815  (shapes are part of a tensor's name)
+# ruff: noqa: N815  (shapes are part of a tensor's name)
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -111,9 +111,9 @@ def load_weights(folder: Path, name: str) -> "PreTrainedModel":
     """The model in a folder, in the precision it was saved in on an accelerator, in float32 on a processor."""
     import torch
     from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging
 
-    disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     if not (folder / "config.json").is_file():
         raise ModelError(f"{name}: {folder} is no model folder, it has no config.json")

@@ -8,7 +8,8 @@ Matrices are trained by Muon (Jordan et al. 2024), all else by AdamW, both with 
 
     diotima sandbox pretrain --out runs/tiny-tutor
 
-The weights that the package ships were made by exactly this command; it takes the better part of half an hour of one core.
+The weights that the package ships were made by exactly this command; it takes about a quarter of an hour of one
+quiet core.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ def run(settings: Settings) -> Path:
                 progress.advance(seen - done, f"loss {loss:.3f}")
                 done = seen
     settings.out.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(settings.out)
+    model.bfloat16().save_pretrained(settings.out)
     tokenizer.save_pretrained(settings.out)
     remember_part(settings.out, Part("tutor/tiny", "solution"))
     return settings.out

@@ -5,6 +5,7 @@ transformers leaves it as it is. Marks such as ``Line 2:`` are single tokens, an
 world uses: a model this small has to compare them at a glance.
 """
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,9 @@ def train_tokenizer(texts: Iterable[str]) -> "PreTrainedTokenizerFast":
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
+    whole = re.compile("|".join(map(re.escape, marks)))
     numbers = " ".join(str(number) for number in range(_NUMBERS))
-    tokenizer.train_from_iterator([*texts, *[numbers] * 2000], trainer)
+    tokenizer.train_from_iterator([*(whole.sub(" ", text) for text in texts), *[numbers] * 2000], trainer)
     tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in marks])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,

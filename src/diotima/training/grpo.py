@@ -2,9 +2,8 @@
 
 After PedagogicalRL (Dinucu-Jianu et al. 2025): the tutor teaches a simulated student, the student is examined after
 the lesson, and the tutor is rewarded if it can solve the problem and the answer was not given away. Departures: the
-loss mask comes from sampling and not from scanning templates; the leak is measured by a deterministic meter that knows the
-answer; the reward may be the sibling's; groups whose rewards do not differ are masked out; without further settings one
-processor is enough.
+loss mask comes from sampling and not from scanning templates; the leak is measured by a deterministic meter that knows
+the answer; the reward may be the sibling's; groups whose rewards do not differ are masked out; one processor will do.
 
     diotima train grpo --model tiny --problems problems --out runs/grpo --trl.max_steps 40
 """
@@ -91,11 +90,8 @@ def run(settings: Settings) -> Path:
     prepared = prepare(settings)
     with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
         trainer = make_trainer(settings, prepared, record)
-        for callback in setup.callbacks(record, "train grpo", trainer.args.max_steps):
-            trainer.add_callback(callback)
-        trainer.train(resume_from_checkpoint=setup.last_checkpoint(Path(trainer.args.output_dir)))
-        record.finish()
-    return setup.save_model(trainer.model, prepared.local.tokenizer, prepared.part, settings.out / "model")
+        model = setup.train(trainer, "train grpo", trainer.args.max_steps, record)
+    return setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,7 @@ def prepare(settings: Settings) -> Prepared:
     from diotima.models.local import load_local
     from diotima.training import setup
 
-    setup.use_threads(settings.threads)
+    setup.prepare_process(settings.threads)
     defaults = DEFAULTS | setup.hardware()
     defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
     args = setup.trl_config(GRPOConfig, defaults, settings.trl, "train grpo")
@@ -128,7 +124,6 @@ def prepare(settings: Settings) -> Prepared:
 def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTrainer":
     """TRL's trainer with our classroom as its rollouts, and every term of the reward as a function of its own."""
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl import GRPOTrainer
 
     weights = RewardWeights(
@@ -144,7 +139,7 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTr
         settings.attempts,
         settings.shuffle_rewards,
     )
-    trainer = GRPOTrainer(
+    return GRPOTrainer(
         model=prepared.local.model,
         reward_funcs=[_term(name) for name in TERMS],
         args=prepared.args,
@@ -152,8 +147,6 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTr
         processing_class=prepared.local.tokenizer,
         rollout_func=rollouts,
     )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def _term(name: str) -> Callable[..., list[float | None]]:

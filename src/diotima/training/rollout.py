@@ -1,7 +1,8 @@
 """Lessons for GRPO: the policy teaches, each lesson is scored, and becomes one row with its mask and reward terms.
 
-This is the one adapter between the classroom and TRL's ``rollout_func``. TRL hands over prompts only, repeated once for
-each lesson of a group, so the problem's id travels in the prompt's message. A row comes back for every prompt, in order.
+This is the one adapter between the classroom and TRL's ``rollout_func``. TRL hands over prompts only, repeated once
+for each lesson of a group, so the problem's id travels in the prompt's message. A row comes back for every prompt, in
+order.
 """
 
 import asyncio
@@ -66,7 +67,7 @@ class Rollouts:
             for name, number in zip(names, _occurrences(names), strict=True)
         ]
         training = local.model.training
-        local.model.eval()
+        local.model.train(False)
         held = asyncio.run(self._hold(lessons, local))
         local.model.train(training)
         self._note(step + 1, [scores for _, scores in held])

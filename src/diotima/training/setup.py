@@ -20,7 +20,7 @@ from diotima.runs.run import Run
 from diotima.settings import did_you_mean
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 COMPLETE = "complete"
 
@@ -30,7 +30,9 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
     known = [field.name for field in dataclasses.fields(cls)]
     for key in chosen:
         if key not in known:
-            raise SettingsError(f"{where}: trl.{key} is not a field of TRL's {cls.__name__}; {did_you_mean(key, known)}")
+            raise SettingsError(
+                f"{where}: trl.{key} is not a field of TRL's {cls.__name__}; {did_you_mean(key, known)}"
+            )
     try:
         return cls(**{**defaults, **chosen})
     except (ValueError, TypeError) as error:
@@ -46,14 +48,16 @@ def hardware() -> dict[str, Any]:
     return {"bf16": False, "use_cpu": True, "gradient_checkpointing": False, "dataloader_pin_memory": False}
 
 
-def use_threads(count: int | None) -> None:
-    """Let torch use so many processor threads; None leaves its own choice."""
+def prepare_process(threads: int | None) -> None:
+    """Let torch use so many processor threads (None: its own choice), and keep others' progress bars off the screen."""
+    import datasets
     import torch
 
+    datasets.disable_progress_bars()
     # TRL sets the field by its old name, and transformers says so at every start.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*is deprecated", category=FutureWarning)
-    if count is not None:
-        torch.set_num_threads(count)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -66,7 +70,20 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def callbacks(record: Run, title: str, steps: int) -> "list[TrainerCallback]":
+def train(trainer: "Trainer", title: str, steps: int, record: Run) -> "PreTrainedModel":
+    """Train to the end, from the last complete checkpoint if there is one; returns the trained model."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_recorder(record, title, steps))
+    checkpoint = last_checkpoint(Path(str(trainer.args.output_dir)))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    record.finish()
+    model: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model)
+    return model
+
+
+def _recorder(record: Run, title: str, steps: int) -> "TrainerCallback":
     """Progress for people, metrics for the run, and the mark of a complete checkpoint."""
     from transformers import TrainerCallback
 
@@ -90,7 +107,7 @@ def callbacks(record: Run, title: str, steps: int) -> "list[TrainerCallback]":
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.progress.__exit__(None, None, None)
 
-    return [Recorder()]
+    return Recorder()
 
 
 def mark_complete(checkpoint: Path) -> None:
@@ -102,9 +119,7 @@ def mark_complete(checkpoint: Path) -> None:
     (checkpoint / COMPLETE).touch()
 
 
-def save_model(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path
-) -> Path:
+def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path) -> Path:
     """Save model, tokenizer and the tutor's part, whole or not at all. Raises RunError if the disk does not take it."""
     unfinished = folder.with_name(folder.name + ".part")
     try:
@@ -115,5 +130,6 @@ def save_model(
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except OSError as error:
-        raise RunError(f"the model cannot be saved in {folder} ({error.strerror or error}); make room and run again") from None
+        reason = error.strerror or error
+        raise RunError(f"the model cannot be saved in {folder} ({reason}); make room and run again") from None
     return folder

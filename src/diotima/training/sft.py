@@ -65,13 +65,12 @@ DEFAULTS: dict[str, Any] = {
 def run(settings: Settings) -> Path:
     """Fine-tune; returns the folder of the tuned model."""
     from datasets import Dataset
-    from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     from diotima.models.local import load_local
     from diotima.training import setup
 
-    setup.use_threads(settings.threads)
+    setup.prepare_process(settings.threads)
     args = setup.trl_config(
         SFTConfig,
         DEFAULTS | setup.hardware() | {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed},
@@ -84,19 +83,18 @@ def run(settings: Settings) -> Path:
     rows = list(labelled_rows(chosen_lessons(settings), local, part, settings))
     kept = [row for row in rows if len(row["input_ids"]) <= (args.max_length or len(row["input_ids"]))]
     if not kept:
-        raise RunError(f"{settings.lessons} has no lessons to learn from that fit these settings; relax keep, least or trl.max_length")
+        raise RunError(
+            f"{settings.lessons} has no lessons to learn from that fit these settings; relax keep, least or "
+            "trl.max_length"
+        )
     recorded = settings.model_dump(mode="json", exclude={"out"})
     with Run.create(settings.out, stage="train sft", settings=recorded, seed=settings.seed) as record:
         record.metric(0, "lessons", len(kept))
         record.metric(0, "lessons_too_long", len(rows) - len(kept))
         trainer = SFTTrainer(local.model, args, train_dataset=Dataset.from_list(kept), processing_class=local.tokenizer)
-        trainer.remove_callback(PrinterCallback)
-        steps = int(trainer.args.max_steps) if trainer.args.max_steps > 0 else _steps(len(kept), trainer.args)
-        for callback in setup.callbacks(record, f"train sft on {len(kept)} lessons", steps):
-            trainer.add_callback(callback)
-        trainer.train(resume_from_checkpoint=setup.last_checkpoint(Path(args.output_dir)))
-        record.finish()
-    return setup.save_model(trainer.model, local.tokenizer, part, settings.out / "model")
+        steps = args.max_steps if args.max_steps > 0 else _steps(len(kept), args)
+        model = setup.train(trainer, f"train sft on {len(kept)} lessons", steps, record)
+    return setup.save_model(model, local.tokenizer, part, settings.out / "model")
 
 
 def chosen_lessons(settings: Settings) -> list[Dialogue]:

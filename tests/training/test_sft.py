@@ -1,0 +1,96 @@
+"""Supervised fine-tuning: which lessons, which tokens, and that it learns."""
+
+from dataclasses import replace
+
+import pytest
+
+from diotima.classroom.casting import Part
+from diotima.classroom.teach import Settings as TeachSettings
+from diotima.classroom.teach import run as teach
+from diotima.dialogue import TUTOR, raw_reply
+from diotima.errors import RunError, SettingsError
+from diotima.models.local import load_local
+from diotima.models.opening import TINY
+from diotima.runs.run import Run
+from diotima.training.sft import Settings, chosen_lessons, labelled_rows, run, with_tokens
+
+PART = Part("tutor/tiny", "solution")
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory, request):
+    """A run of lessons by the scripted guide: text without tokens."""
+    out = tmp_path_factory.mktemp("lessons") / "run"
+    return teach(TeachSettings(out=out, problems=request.getfixturevalue("problems"), tutor="scripted/guide"))
+
+
+@pytest.fixture(scope="module")
+def local():
+    return load_local(TINY, "tiny")
+
+
+def settings(guided, tmp_path, **changes):
+    return Settings(out=tmp_path / "sft", lessons=guided, threads=1, **changes)
+
+
+def test_loss_is_on_the_tutors_turns_only(guided, tmp_path, local):
+    chosen = settings(guided, tmp_path, keep={}, least={})
+    dialogues = chosen_lessons(chosen)
+    assert len(dialogues) == 24
+    for dialogue, row in zip(dialogues, labelled_rows(dialogues, local, PART, chosen), strict=True):
+        assert all(label in (-100, token) for label, token in zip(row["labels"], row["input_ids"], strict=True))
+        trained = local.tokenizer.decode([label for label in row["labels"] if label != -100])
+        end = local.tokenizer.eos_token
+        assert trained == "".join(raw_reply(turn) + end for turn in dialogue.by(TUTOR))
+
+
+def test_another_models_tokens_are_not_trained_on(guided, tmp_path, local):
+    chosen = settings(guided, tmp_path, keep={}, least={})
+    plain = chosen_lessons(chosen)[0]
+    own = with_tokens(plain, local, PART, chosen)
+    assert with_tokens(own, local, PART, chosen) == own
+    foreign = replace(
+        own,
+        turns=tuple(
+            turn if turn.tokens is None else replace(turn, tokens=replace(turn.tokens, prompt_ids=(1, 2, 3)))
+            for turn in own.turns
+        ),
+    )
+    assert with_tokens(foreign, local, PART, chosen) == own
+
+
+def test_only_lessons_with_the_scores_asked_for_are_kept(guided, tmp_path):
+    good = settings(guided, tmp_path, keep={"leaked": 0.0}, least={"solved_sibling": 0.6})
+    kept = {dialogue.problem.id for dialogue in chosen_lessons(good)}
+    with Run.open(guided) as record:
+        wanted = {
+            one.dialogue.problem.id for one in record.records() if (one.scores["solved_sibling"].value or 0) >= 0.6
+        }
+    assert kept == wanted
+    assert 0 < len(kept) < 24
+    assert len(chosen_lessons(good.model_copy(update={"most_lessons": 3}))) == 3
+
+
+def test_no_lessons_left_is_told_in_a_sentence(guided, tmp_path):
+    with pytest.raises(RunError, match="no lessons to learn from"):
+        run(settings(guided, tmp_path, least={"solved_sibling": 2.0}))
+
+
+def test_misspelt_trl_key_is_told_before_anything_is_loaded(guided, tmp_path):
+    with pytest.raises(SettingsError, match=r"trl\.learning_rte .*learning_rate"):
+        run(settings(guided, tmp_path, trl={"learning_rte": 1e-4}))
+
+
+def test_rows_over_the_length_limit_are_counted_and_left_out(guided, tmp_path):
+    with pytest.raises(RunError, match="max_length"):
+        run(settings(guided, tmp_path, trl={"max_length": 8}))
+
+
+def test_tuning_lowers_the_loss_and_leaves_a_model_that_plays_its_part(guided, tmp_path):
+    trl = {"learning_rate": 3e-3, "num_train_epochs": 4, "per_device_train_batch_size": 8}
+    folder = run(settings(guided, tmp_path, keep={}, least={}, trl=trl))
+    with Run.open(tmp_path / "sft") as record:
+        losses = [value for _, value in record.metrics()["loss"]]
+    assert losses[-1] < 0.7 * losses[0]
+    assert (folder / "tutor.json").read_text() == '{"prompt": "tutor/tiny", "sees": "solution"}\n'
+    assert load_local(folder, "tuned").tokenizer.eos_token == "<|end|>"
