@@ -133,7 +133,7 @@ def test_seeds_decide() -> None:
     assert len(set(ids)) == 3
 
 
-@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.6, 1.0), (2.0, 1.0), (1.0, 0.7), (0.8, 0.4)])
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.6, 1.0), (2.0, 1.0), (1.0, 0.7), (2.0, 0.6)])
 def test_tokens_are_drawn_from_the_distribution_asked_for(temperature: float, top_p: float) -> None:
     from scipy.stats import chisquare
 

@@ -17,7 +17,7 @@ from diotima.classroom.tutors import BLIND, REFERENCE, scripted_tutor
 from diotima.dialogue import STUDENT, TUTOR
 from diotima.errors import ModelError, SettingsError
 from diotima.models.chat import ChatModel, Sampling
-from diotima.models.opening import model_folder
+from diotima.models.opening import model_folder, open_model, use_threads
 from diotima.prompt import load_prompt
 from diotima.settings import Settings
 
@@ -47,6 +47,8 @@ class LessonSettings(Settings):
     """The most turns a tutor gets; the simulated learner leaves after one more than it has gaps."""
     most_tokens: int | None = None
     """The longest dialogue, in tokens of a model in this process."""
+    threads: int | None = None
+    """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,11 @@ def cast_tutor(name: str, settings: LessonSettings, temperature: float) -> Parti
         if tutor is None:
             raise SettingsError(f"there is no tutor {name}; scripted tutors are {', '.join([*REFERENCE, *BLIND])}")
         return tutor
-    from diotima.models.opening import open_model
-
     folder = model_folder(name) if ":" not in name else None
-    return model_role(open_model(name), part_of(folder, settings), settings, temperature)
+    model = open_model(name)
+    if settings.threads is not None:
+        use_threads(settings.threads)
+    return model_role(model, part_of(folder, settings), settings, temperature)
 
 
 def model_role(model: ChatModel, part: Part, settings: LessonSettings, temperature: float) -> Role:

@@ -4,6 +4,7 @@
 the tutor in the package. Anything else can be had as ``package.module:factory``, a function without arguments.
 """
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
 
 def open_model(name: str) -> ChatModel:
     """The model of that name. Raises ModelError if there is none, or it cannot be loaded."""
-    if Path(name).is_dir():
+    if _is_folder(name):
         return _open_hf(name)
     backend, _, rest = name.partition("/")
     if name in _BACKENDS or (rest and backend in _BACKENDS):
@@ -28,7 +29,7 @@ def open_model(name: str) -> ChatModel:
 
 def model_folder(name: str) -> Path:
     """The folder of a model in this process (``tiny``, ``hf/...``), for training. Raises ModelError otherwise."""
-    if Path(name).is_dir():
+    if _is_folder(name):
         return Path(name)
     backend, _, rest = name.partition("/")
     if name == "tiny":
@@ -36,6 +37,19 @@ def model_folder(name: str) -> Path:
     if backend == "hf" and rest:
         return _hub_folder(rest)
     raise ModelError(f"{name!r} has no weights on this machine; use tiny, a folder or hf/NAME")
+
+
+def use_threads(count: int) -> None:
+    """Let models in this process use so many processor threads; where there are none, nothing happens."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _is_folder(name: str) -> bool:
+    # A folder that happens to be called "tiny" does not stand in for the package's tutor.
+    return name not in ("", *_BACKENDS) and Path(name).is_dir()
 
 
 def _hub_folder(name: str) -> Path:

@@ -20,6 +20,7 @@ from diotima.problems.files import read_problems
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.scoring.rewards import TERMS, RewardWeights
+from diotima.training.credit import with_turn_credit
 from diotima.training.rollout import Rollouts, Terms
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class Settings(LessonSettings):
     """What a lesson gains if the tutor ends it."""
     length: float = 0.0
     """What a lesson loses if a tutor turn runs into its limit."""
+    credit: Literal["lesson", "turn"] = "lesson"
+    """What an advantage belongs to: the whole lesson, or each turn by what the simulated learner could learn from it."""
     shuffle_rewards: bool = False
     """A control: hand every lesson another one's reward."""
     seed: int = 0
     """Seed of the lessons and of the order of problems."""
-    threads: int | None = None
-    """Processor threads; by default torch's own choice."""
     trl: dict[str, Any] = {}
     """Any fields of TRL's GRPOConfig, by their own names."""
 
@@ -138,8 +139,10 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTr
         settings.seed,
         settings.attempts,
         settings.shuffle_rewards,
+        settings.credit == "turn",
     )
-    return GRPOTrainer(
+    trainer_class = with_turn_credit(GRPOTrainer) if settings.credit == "turn" else GRPOTrainer
+    return trainer_class(
         model=prepared.local.model,
         reward_funcs=[_term(name) for name in TERMS],
         args=prepared.args,

@@ -20,6 +20,7 @@ from diotima.runs.run import Run
 from diotima.score import Score
 from diotima.scoring.leakage import LeakMeter
 from diotima.scoring.rewards import RewardWeights, reward_terms
+from diotima.training.credit import turn_advantages, turn_credits
 from diotima.training.rows import TrainingRow, training_row
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Rollouts:
         seed: int,
         attempts: int,
         shuffled: bool = False,
+        by_turn: bool = False,
     ) -> None:
         self._problems = {problem.id: problem for problem in problems}
         self._settings = settings
@@ -52,6 +54,8 @@ class Rollouts:
         self._seed = seed
         self._attempts = attempts
         self._shuffled = shuffled
+        self._by_turn = by_turn
+        self.token_advantages: list[list[float]] = []
         self._local: LocalModel | None = None
 
     def prompts(self) -> list[dict[str, list[dict[str, str]]]]:
@@ -75,7 +79,18 @@ class Rollouts:
         if self._shuffled:
             Random(stable_seed("shuffle", self._seed, step)).shuffle(terms)
         rows = [training_row(dialogue, local.format.end_ids) for dialogue, _ in held]
+        lengths = [len(row.prompt_ids) + len(row.completion_ids) for row in rows]
+        self._record.metric(step + 1, "dialogue_tokens", sum(lengths))
         telling = with_spread(names, terms)
+        if self._by_turn:
+            student = cast_student(self._settings)
+            credits = [turn_credits(dialogue, student, self._weights) for dialogue, _ in held]
+            advantages = turn_advantages(names, credits)
+            self.token_advantages = [
+                [0.0 if turn < 0 else lesson[turn] for turn in row.turns]
+                for lesson, row in zip(advantages, rows, strict=True)
+            ]
+            telling = [any(lesson) for lesson in advantages]
         return {
             "prompt_ids": [list(row.prompt_ids) for row in rows],
             "completion_ids": [list(row.completion_ids) for row in rows],

@@ -42,8 +42,6 @@ class Settings(LessonSettings):
     """Use only so many lessons, drawn by the seed."""
     seed: int = 0
     """Seed of the choice of lessons and of their order."""
-    threads: int | None = None
-    """Processor threads; by default torch's own choice."""
     trl: dict[str, Any] = {}
     """Any fields of TRL's SFTConfig, by their own names."""
 

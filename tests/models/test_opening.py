@@ -1,0 +1,52 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from diotima.dialogue import Message
+from diotima.errors import ModelError
+from diotima.models.chat import Sampling
+from diotima.models.opening import TINY, model_folder, open_model
+
+
+
+
+def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_tutors.py").write_text("from diotima.models.scripted import queue_of\n\npolite = lambda: queue_of(['Hm?'])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reply = open_model("my_tutors:polite").reply([Message("user", "5")], Sampling())
+    assert asyncio.run(reply).text == "Hm?"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gpt", "there is no model 'gpt'; use tiny, a folder, hf/NAME or package.module:factory"),
+        ("", "there is no model ''"),
+        ("vllm/x", "there is no model 'vllm/x'"),
+        ("hf//no/such/folder", "hf//no/such/folder: there is no such folder"),
+        ("hf/./nowhere", "hf/./nowhere: there is no such folder"),
+        ("no_such_module:make", "no_such_module:make: No module named 'no_such_module'"),
+        ("diotima.dialogue:make", "module 'diotima.dialogue' has no attribute 'make'"),
+        (":make", ":make: Empty module name"),
+    ],
+)
+def test_a_name_that_is_none(name: str, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        open_model(name)
+
+
+@pytest.mark.parametrize("name", ["scripted/guide", "gpt", "my.module:factory"])
+def test_what_has_no_weights_here(name: str) -> None:
+    with pytest.raises(ModelError, match="has no weights on this machine; use tiny, a folder or hf/NAME"):
+        model_folder(name)
+
+
+def test_the_tiny_tutor_has_a_folder_in_the_package() -> None:
+    assert model_folder("tiny") == TINY
+
+
+def test_a_folder_of_that_name_does_not_stand_in_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("tiny") == TINY
