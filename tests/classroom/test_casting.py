@@ -51,7 +51,9 @@ def test_a_model_of_ones_own_gets_prompt_temperature_and_limit(monkeypatch: pyte
     assert (tutor.prompt.name, tutor.sees) == ("tutor/socratic", "question")
     with pytest.raises(PromptError, match="there is no prompt tutor/nowhere"):
         cast_tutor("own_models:make", LessonSettings(tutor_prompt="tutor/nowhere"), 0.7)
-    with pytest.raises(PromptError, match="prompt tutor/tiny uses answer, solution, but the tutor sees the question only"):
+    with pytest.raises(
+        PromptError, match="prompt tutor/tiny uses answer, solution, but the tutor sees the question only"
+    ):
         cast_tutor("own_models:make", LessonSettings(tutor_prompt="tutor/tiny"), 0.7)
 
 
@@ -63,7 +65,7 @@ def test_a_model_plays_the_part_it_was_trained_for_unless_told_otherwise(tmp_pat
     assert part_of(tmp_path, LessonSettings(tutor_prompt="mine.md")) == Part("mine.md", "solution")
 
 
-@pytest.mark.parametrize("content", ["{oops", "[]", '{"style": "kind"}', "null"])
+@pytest.mark.parametrize("content", ["{oops", "[]", '{"style": "kind"}', "null", '{"sees": "all"}'])
 def test_a_part_that_cannot_be_read(tmp_path: Path, content: str) -> None:
     (tmp_path / "tutor.json").write_text(content)
     with pytest.raises(ModelError, match=r"tutor\.json cannot be read .*; delete it or mend it"):

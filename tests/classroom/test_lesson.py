@@ -52,8 +52,16 @@ def test_the_lesson_keeps_its_problem_and_seed() -> None:
         (teach(limits=Limits(1)), "turn limit", "sts"),
         (teach(limits=Limits(words=6)), "length limit", "sts"),
         (teach(limits=Limits(words=7)), "length limit", "stst"),
-        (teach(tutor=Speaker(TUTOR, tokens=Tokens((1,) * 8, (2,), (0.0,))), limits=Limits(tokens=9)), "token limit", "st"),
-        (teach(tutor=Speaker(TUTOR, tokens=Tokens((1,) * 8, (2,), (0.0,))), limits=Limits(2, 10)), "turn limit", "ststs"),
+        (
+            teach(tutor=Speaker(TUTOR, tokens=Tokens((1,) * 8, (2,), (0.0,))), limits=Limits(tokens=9)),
+            "token limit",
+            "st",
+        ),
+        (
+            teach(tutor=Speaker(TUTOR, tokens=Tokens((1,) * 8, (2,), (0.0,))), limits=Limits(2, 10)),
+            "turn limit",
+            "ststs",
+        ),
         (teach(limits=Limits(2, tokens=1)), "turn limit", "ststs"),  # no model here that counts tokens
         (teach(tutor=Speaker(TUTOR, last=1), limits=Limits(1, words=1)), "length limit", "s"),
         (teach(tutor=Speaker(TUTOR, last=2), limits=Limits(2)), "tutor ended", "stst"),

@@ -45,7 +45,12 @@ def new_model(family: str = "llama", vocabulary: int = 272, **changed: Any) -> A
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    sizes: dict[str, Any] = {"vocab_size": vocabulary, "initializer_range": 0.3, "bos_token_id": None, "eos_token_id": 1}
+    sizes: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "initializer_range": 0.3,
+        "bos_token_id": None,
+        "eos_token_id": 1,
+    }
     if family == "gpt2":
         sizes |= {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
     else:

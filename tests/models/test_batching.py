@@ -52,7 +52,7 @@ def test_lessons_that_go_on_are_waited_for() -> None:
     async def lesson(number: int) -> None:
         for turn in range(3):
             await batcher.ask(100 * turn + number)
-            for _ in range(number % 4):
+            for _ in range(5 * (number % 2)):
                 await asyncio.sleep(0)
 
     async def main() -> None:

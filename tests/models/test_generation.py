@@ -126,7 +126,9 @@ def test_a_reply_is_the_same_alone_and_in_a_batch(family: str) -> None:
 def test_seeds_decide() -> None:
     model = model_of("llama")
     ids = [
-        sample_replies(model, [Context(PROMPTS[0], sampling(1) if seed else Sampling(max_tokens=12))], frozenset(), 0)[0].ids
+        sample_replies(model, [Context(PROMPTS[0], sampling(1) if seed else Sampling(max_tokens=12))], frozenset(), 0)[
+            0
+        ].ids
         for seed in (True, True, False, False)
     ]
     assert ids[0] == ids[1]

@@ -1,11 +1,14 @@
 import asyncio
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diotima.classroom.casting import LessonSettings, cast_tutor
+from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Classroom, Limits
 from diotima.classroom.roles import Role
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Message, Turn
@@ -15,6 +18,7 @@ from diotima.models.local import LocalModel, load_local
 from diotima.models.opening import model_folder, open_model
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt
+from diotima.sandbox.world import World
 
 from .conftest import new_model, new_tokenizer
 
@@ -52,7 +56,7 @@ def test_lessons_side_by_side_are_the_lessons_one_by_one(llama: Any, tokenizer: 
 def test_contexts_grow_by_what_was_said(llama: Any, tokenizer: Any) -> None:
     for dialogue in teach(LocalModel(llama, tokenizer), range(3)):
         turns = dialogue.by(TUTOR)
-        for earlier, later in zip(turns, turns[1:], strict=False):
+        for earlier, later in pairwise(turns):
             assert earlier.tokens is not None
             assert later.tokens is not None
             spoken = earlier.tokens.prompt_ids + earlier.tokens.reply_ids
@@ -141,6 +145,14 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def _drop_a_layer(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if ".layers.1." not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+
 def _drop_template(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     config = json.loads((folder / "tokenizer_config.json").read_text())
@@ -152,10 +164,14 @@ def _drop_template(folder: Path) -> None:
     ("damage", "sentence"),
     [
         (lambda f: (f / "config.json").unlink(), "is no model folder, it has no config.json"),
-        (lambda f: (f / "model.safetensors").unlink(), r"has no weights \(no \*.safetensors\); was the download cut off"),
+        (
+            lambda f: (f / "model.safetensors").unlink(),
+            r"has no weights \(no \*.safetensors\); was the download cut off",
+        ),
         (lambda f: _cut(f / "model.safetensors"), "the weights in .* cannot be loaded"),
         (lambda f: _cut(f / "config.json"), "the weights in .* cannot be loaded"),
         (lambda f: _cut(f / "tokenizer.json"), "the tokenizer in .* cannot be loaded"),
+        (_drop_a_layer, "the weights in .* are not whole, model.layers.1.* and 8 more lack"),
         (_drop_template, "has no chat template; add a chat_template.jinja to its folder"),
         (
             lambda f: new_model(vocabulary=200).save_pretrained(f),
@@ -175,3 +191,15 @@ def test_a_folder_without_a_tokenizer(folder: Path) -> None:
         path.unlink()
     with pytest.raises(ModelError):
         load_local(folder, "hf/m")
+
+
+def test_the_tiny_tutor_of_the_package_can_teach() -> None:
+    classroom = Classroom(cast_tutor("tiny", LessonSettings(), 1.0), Learner())
+    dialogue = asyncio.run(classroom.teach(World().problem(0, "test"), 3))
+    tokens = [turn.tokens for turn in dialogue.by(TUTOR)]
+    assert tokens
+    for earlier, later in pairwise(tokens):
+        assert earlier is not None
+        assert later is not None
+        spoken = earlier.prompt_ids + earlier.reply_ids
+        assert later.prompt_ids[: len(spoken)] == spoken

@@ -9,10 +9,10 @@ from diotima.models.chat import Sampling
 from diotima.models.opening import TINY, model_folder, open_model
 
 
-
-
 def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_tutors.py").write_text("from diotima.models.scripted import queue_of\n\npolite = lambda: queue_of(['Hm?'])\n")
+    (tmp_path / "my_tutors.py").write_text(
+        "from diotima.models.scripted import queue_of\n\npolite = lambda: queue_of(['Hm?'])\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     reply = open_model("my_tutors:polite").reply([Message("user", "5")], Sampling())
     assert asyncio.run(reply).text == "Hm?"  # type: ignore[arg-type]

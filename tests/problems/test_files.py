@@ -44,6 +44,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [problem.id for problem in read_problems(path)] == ["a"]
 
 
+def test_a_step_needs_no_question() -> None:
+    line = changed(steps=[{"work": "2 + 3 = 5", "result": "5"}])
+    assert problem_from_json(line).steps == (Step("", "2 + 3 = 5", "5"),)
+
+
 def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + f"{SIMPLE}\r\n\r\n  \n".encode())
@@ -80,7 +85,9 @@ def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, line: str, sen
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ProblemFileError, match="there is no file of problems .*make one with: diotima sandbox problems"):
+    with pytest.raises(
+        ProblemFileError, match=r"there is no file of problems .*make one with: diotima sandbox problems"
+    ):
         read_problems(tmp_path / "none.jsonl")
     with pytest.raises(ProblemFileError, match="cannot be read"):
         read_problems(tmp_path)

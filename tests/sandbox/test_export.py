@@ -32,5 +32,7 @@ def test_the_number_of_steps_is_a_setting(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("fewest", "most"), [(0, 3), (4, 3), (3, 9)])
 def test_steps_that_no_problem_has(tmp_path: Path, fewest: int, most: int) -> None:
-    with pytest.raises(SettingsError, match=f"{fewest} to {most} steps; fewest_steps and most_steps must be from 1 to 8"):
+    with pytest.raises(
+        SettingsError, match=f"{fewest} to {most} steps; fewest_steps and most_steps must be from 1 to 8"
+    ):
         run(Settings(out=tmp_path, fewest_steps=fewest, most_steps=most))

@@ -6,14 +6,17 @@ problem; a model is examined at each temperature asked for. Lessons and scores g
     diotima evaluate --tutor tiny --tutor scripted/guide --problems problems --out runs/examination
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 
 from diotima.classroom.casting import cast_tutor
+from diotima.classroom.roles import Role
 from diotima.classroom.teach import HoldingSettings, hold_lessons, problems_of, recorded
 from diotima.errors import SettingsError
+from diotima.models.opening import model_folder
 from diotima.runs.run import Run
 
 
@@ -42,14 +45,23 @@ def run(settings: Settings) -> Path:
     labels = settings.label or settings.tutor
     if len(labels) != len(settings.tutor):
         raise SettingsError(f"there are {len(settings.tutor)} tutors but {len(labels)} labels")
+    if len(set(labels)) < len(labels):
+        raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(labels)}; give others")
+    for name in settings.tutor:  # a name that is none is told before there is a run to begin anew
+        if name.startswith("scripted/"):
+            cast_tutor(name, settings, 0.0)
+        elif ":" not in name:
+            model_folder(name)
     problems = problems_of(settings, settings.split)
     with Run.create(settings.out, stage="evaluate", settings=recorded(settings), seed=settings.seed) as record:
         for name, label in zip(settings.tutor, labels, strict=True):
-            if name.startswith("scripted/"):
-                hold_lessons(label, cast_tutor(name, settings, 0.0), problems, settings, record)
+            tutor = cast_tutor(name, settings, 0.0)
+            if not isinstance(tutor, Role):
+                hold_lessons(label, tutor, problems, settings, record)
                 continue
             for temperature in settings.temperature:
-                tutor = cast_tutor(name, settings, temperature)
-                hold_lessons(f"{label} T={temperature:g}", tutor, problems, settings, record)
+                sampling = replace(tutor.sampling, temperature=temperature)
+                warm = replace(tutor, sampling=sampling)
+                hold_lessons(f"{label} T={temperature:g}", warm, problems, settings, record)
         record.finish()
     return settings.out

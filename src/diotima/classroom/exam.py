@@ -5,6 +5,7 @@ stands the sibling, the same structure with other numbers and another story, and
 (the control). Learning is what transfers.
 """
 
+from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,13 +57,13 @@ class Exam:
     async def _solve_rate(self, problem: Problem | None, after: Dialogue) -> Score:
         if problem is None:
             return Score.missing("the problem has no sibling")
-        marks = []
-        for text in await self.student.attempts(problem, after, self.attempts):
+        solved = read = 0
+        for text, times in Counter(await self.student.attempts(problem, after, self.attempts)).items():
             answer = final_answer(text)
             mark = same_answer(answer, problem.answer) if answer is not None else None
             if mark is not None:
-                marks.append(mark)
-        return Score(sum(marks) / len(marks)) if marks else Score.missing("no attempt could be read")
+                solved, read = solved + times * mark, read + times
+        return Score(solved / read) if read else Score.missing("no attempt could be read")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import asyncio
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from pydantic import PositiveInt
+
 from diotima.classroom.casting import LessonSettings, cast_student, cast_tutor, furnish
 from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.learner import Learner
@@ -31,15 +33,15 @@ class HoldingSettings(LessonSettings):
     """Folder of the run."""
     problems: Path
     """File of problems, or a folder with train.jsonl and test.jsonl in it."""
-    lessons: int = 1
+    lessons: PositiveInt = 1
     """Lessons on each problem, each with a seed of its own."""
-    most_problems: int | None = None
+    most_problems: PositiveInt | None = None
     """Use only the first so many problems."""
-    attempts: int = 16
+    attempts: PositiveInt = 16
     """Attempts at each problem of the exam."""
     seed: int = 0
     """Seed of the lessons."""
-    at_once: int = 256
+    at_once: PositiveInt = 256
     """Lessons held at the same time."""
 
 
@@ -57,8 +59,8 @@ class Settings(HoldingSettings):
 def run(settings: Settings) -> Path:
     """Hold the lessons; returns the run's folder."""
     problems = problems_of(settings, settings.split)
+    tutor = cast_tutor(settings.tutor, settings, settings.temperature)
     with Run.create(settings.out, stage="teach", settings=recorded(settings), seed=settings.seed) as record:
-        tutor = cast_tutor(settings.tutor, settings, settings.temperature)
         hold_lessons(settings.tutor, tutor, problems, settings, record)
         record.finish()
     return settings.out

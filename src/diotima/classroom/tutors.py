@@ -50,9 +50,9 @@ def leaker(dialogue: Dialogue) -> str:
 
 
 def teller(dialogue: Dialogue) -> str:
-    """Tells the result of the first wrong step and never asks; before any work is shown, the result of a random one."""
+    """Tells the result of the first wrong step and never asks; before any work is shown, that of one of the first two."""
     if not dialogue.by(STUDENT):
-        return _told(dialogue.problem, _pick(dialogue) % len(dialogue.problem.steps))
+        return _told(dialogue.problem, _pick(dialogue) % min(2, len(dialogue.problem.steps)))
     return _about_first_wrong(dialogue, lambda step: _told(dialogue.problem, step))
 
 

@@ -52,6 +52,8 @@ class Sampled:
 
 _ROOM = 64
 """Places by which a cache grows at a time."""
+_DENSE = 0.9
+"""Finished rows leave a batch once no more than this share of it is still being written."""
 
 
 def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
@@ -182,7 +184,7 @@ def _write(
         staying = []
         for place, (index, token, logprob) in enumerate(zip(live, token_B.tolist(), logprob_B.tolist(), strict=True)):
             if ended[index] or len(ids[index]) >= limits[index]:
-                continue  # only where rows cannot leave the batch
+                continue  # finished, and not taken out yet
             ids[index].append(token)
             logprobs[index].append(logprob)
             ended[index] = token in end_ids
@@ -192,7 +194,8 @@ def _write(
                 layers[index] = batch.row(place)
         if not staying:
             break
-        if plain and len(staying) < len(live):
+        # Taking rows out copies all caches, so it has to be worth it.
+        if plain and len(staying) <= _DENSE * len(live):
             live, kept = [live[place] for place in staying], torch.tensor(staying, device=device)
             layers_kept: list[Any] = batch.cache.layers
             for layer in layers_kept:

@@ -121,9 +121,19 @@ def load_weights(folder: Path, name: str) -> "PreTrainedModel":
         raise ModelError(f"{name}: {folder} has no weights (no *.safetensors); was the download cut off?")
     try:
         dtype = torch.float32 if _best_device() == "cpu" else "auto"
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
     except Exception as error:  # transformers, safetensors and json each raise their own
         raise ModelError(f"{name}: the weights in {folder} cannot be loaded ({_first_line(error)})") from None
+    # Transformers draws missing weights at random and goes on; such a model would talk nonsense without a word.
+    model: PreTrainedModel
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"{name}: the weights in {folder} are not whole, {missing[0]} and {len(missing) - 1} more lack"
+        )
+    return model
 
 
 def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":

@@ -78,9 +78,11 @@ def _problem(values: Any) -> Problem:
     if not isinstance(steps, list):
         raise ProblemFileError("the field steps must be a list")
     for step in steps:
-        _check(step, Step, ("question", "work", "result"), "a step")
+        _check(step, Step, ("work", "result"), "a step")
     rest = {name: value for name, value in values.items() if name not in ("steps", "sibling")}
-    return Problem(**rest, steps=tuple(Step(**step) for step in steps), sibling=_problem(sibling) if sibling else None)
+    # Many a data set has steps without sub-questions.
+    told = tuple(Step(**{"question": ""} | step) for step in steps)
+    return Problem(**rest, steps=told, sibling=_problem(sibling) if sibling else None)
 
 
 def _check(values: Any, kind: type, needed: Iterable[str], what: str) -> None:

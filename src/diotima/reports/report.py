@@ -126,7 +126,7 @@ def run(settings: Settings) -> Path:
     figures = {"verdict": verdict(findings), "summary": summary(findings), **plain(findings)}
     _write(page.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     _write(page, html(findings, settings))
-    _print(findings)
+    _print(findings, page)
     return page
 
 
@@ -263,7 +263,7 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _print(findings: Findings) -> None:
+def _print(findings: Findings, page: Path) -> None:
     from rich.console import Console
 
     console = Console()
@@ -274,3 +274,4 @@ def _print(findings: Findings) -> None:
         console.print()
         console.print(terminal(tutor_table(findings.examinations, brief=True)))
         console.print(legend(), style="dim", highlight=False)
+    console.print(f"\nThe whole report, to read in a browser: {page}", markup=False, highlight=False, soft_wrap=True)
