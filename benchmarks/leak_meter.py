@@ -10,7 +10,7 @@ The meter's rules were tuned on the conversations of one half (a stable hash of 
 not looked at, though its totals were seen between revisions. Intervals: 95 % percentile bootstrap that resamples
 conversations.
 
-    python benchmarks/leak_meter.py ../shared/data/mrbench/MRBench_V2.json [--errors tuned]
+    python benchmarks/leak_meter.py [MRBench_V2.json] [--errors tuned]
 
 Source: Maurya et al., "Unifying AI Tutor Evaluation", NAACL 2025.
 """
@@ -52,9 +52,12 @@ class Reply:
 def main() -> None:
     """Print the table, and with --errors the disagreements of one half."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, nargs="?", default=Path("../shared/data/mrbench/MRBench_V2.json"))
     parser.add_argument("--errors", choices=["tuned", "held-out"])
     arguments = parser.parse_args()
+    if not arguments.file.is_file():
+        print(f"skipped: there is no {arguments.file}; MRBench V2 is at github.com/kaushal0494/UnifyingAITutorEvaluation")
+        return
     replies = read_replies(arguments.file)
     print_speed(replies)
     rules: dict[str, Callable[[Reply], bool]] = {

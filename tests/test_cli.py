@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -117,8 +118,27 @@ def test_json_is_alone_on_standard_output(tmp_path: Path, capsys: Captured) -> N
 @pytest.mark.usefixtures("_playable")
 def test_a_full_disk_is_one_sentence(tmp_path: Path, capsys: Captured) -> None:
     assert main(["write", "words", "--out", str(tmp_path / "full"), "--mode", "fill"]) == 2
-    error = capsys.readouterr().err
-    assert error == f"diotima: {tmp_path / 'full'}: No space left on device; what was written before is kept\n"
+    sentence = "No space left on device; what was written before is kept, make room and try again"
+    assert capsys.readouterr().err == f"diotima: {tmp_path / 'full'}: {sentence}\n"
+
+
+@pytest.mark.parametrize("words", [["sandbox", "problems"], ["evaluate", "--tutor", "scripted/guide"], ["run", "demo"]])
+def test_a_file_in_place_of_the_folder_is_one_sentence(words: list[str], tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"id": "a", "question": "?", "answer": "1"}\n')
+    (tmp_path / "file").write_text("mine")
+    problems = ["--problems", str(tmp_path / "problems.jsonl")] if words[0] == "evaluate" else []
+    assert main([*words, *problems, "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"diotima: {tmp_path / 'file'}")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "import sys, diotima.cli as c; sys.exit(c.main([]))"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path, capsys: Captured) -> None:

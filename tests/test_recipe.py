@@ -76,6 +76,38 @@ def test_a_changed_finished_stage_is_refused_field_by_field(tmp_path: Path) -> N
     assert (out / "second" / "words.txt").read_text() == "z3 b3 "
 
 
+def test_what_was_played_on_an_earlier_stage_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path), COMMANDS)
+    out = play(recipe, tmp_path / "out")
+    shutil.rmtree(out / "first")
+    with pytest.raises(RunError, match=r"first is to be played anew: remove .*second too"):
+        play(recipe, out)
+    shutil.rmtree(out / "second")
+    play(recipe, out)
+    assert playable.PLAYED == ["first", "second", "first", "second"]
+
+
+def test_who_looks_at_the_whole_run_looks_again(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, TWO.replace("from: {source: first}", "from: {word: .}")), COMMANDS)
+    out = play(recipe, tmp_path / "out")
+    play(recipe, out)
+    assert playable.PLAYED == ["first", "second"]
+    (out / "first" / "done.json").unlink()
+    play(recipe, out)
+    assert playable.PLAYED == ["first", "second", "first", "second"]
+
+
+def test_a_stages_own_check_comes_before_anything_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(settings: playable.Settings) -> None:
+        if settings.word == "b":
+            raise SettingsError("not b")
+
+    monkeypatch.setattr(playable, "check", check, raising=False)
+    with pytest.raises(SettingsError, match="not b"):
+        play(load_recipe(write(tmp_path), COMMANDS), tmp_path / "out")
+    assert playable.PLAYED == []
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out" / "first").mkdir(parents=True)
     (tmp_path / "out" / "first" / "precious.txt").write_text("mine")
@@ -90,6 +122,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         ("word: b", "wrod: b", r"recipe\.yaml, stage second: wrod is not a setting; did you mean word"),
         ("run: write", "run: wriet", "stage first: wriet is not a stage; did you mean write"),
         ("runs.playable", "runs.nothing", r"there is no module runs\.nothing"),
+        ("runs.playable", "os.path", r"os\.path is not a stage, it has no Settings and run"),
         ("source: first", "source: fisrt", "fisrt is not an earlier stage; did you mean first"),
         ("name: second", "name: first", "two stages of this name"),
         ("name: second", "name: ../x", "becomes a folder"),

@@ -8,6 +8,7 @@ is told in one sentence on standard error and exits with 2; an interrupt exits w
 import contextlib
 import errno
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -98,10 +99,12 @@ def stages() -> dict[str, str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 (something to mend), 130 (interrupted)."""
+    """Run one command; returns the exit code: 0, 2 (something to mend), 130 (interrupted), 141 (output not wanted)."""
     words = list(sys.argv[1:] if words is None else words)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a pipe that is closed already is caught
+        return code
     except DiotimaError as error:
         return _complain(str(error), 2)
     except ModuleNotFoundError as error:
@@ -111,15 +114,20 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         again = shlex.join(["diotima", *(word for word in words if word != "--fresh")])
         return _complain(f"stopped; what is finished is kept, go on with: {again}", 130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if error.errno not in _MENDABLE:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{place}{error.strerror}; what was written before is kept", 2)
+        remedy = "make room" if error.errno in _FULL else "choose another place"
+        return _complain(f"{place}{error.strerror}; what was written before is kept, {remedy} and try again", 2)
 
 
 _TRAIN_EXTRA = {"accelerate", "datasets", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl"}
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MENDABLE = _FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
 
 def _dispatch(words: list[str]) -> int:

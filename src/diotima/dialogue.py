@@ -21,7 +21,7 @@ STUDENT: Final = "student"
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 END_OF_CONVERSATION = "<end_of_conversation>"
-_MARKS = (THINK_OPEN, THINK_CLOSE, END_OF_CONVERSATION)
+MARKS = (THINK_OPEN, THINK_CLOSE, END_OF_CONVERSATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def split_reply(raw: str) -> tuple[str, str, bool, bool]:
 
 
 def _without_marks(text: str) -> str:
-    for mark in _MARKS:
+    for mark in MARKS:
         text = text.replace(mark, " ")  # a blank, so that what stood on both sides cannot join into a new mark
     return text.strip()
 

@@ -10,7 +10,8 @@
 ``run`` is a command of the command line, or any module with ``Settings`` and ``run(settings) -> Path``. ``from:
 {setting: STAGE}`` sets that setting to what the stage returned; ``from: STAGE`` does so for the setting that the
 stage's Settings call their obvious input; ``.`` stands for the whole run's folder. All settings are validated before
-the first stage starts. A finished stage leaves ``done.json``, written last, so the same command goes on where it was.
+the first stage starts, also by the module's ``check(settings)`` where it has one (the inputs from other stages are not
+there yet). A finished stage leaves ``done.json``, written last, so the same command goes on where it was.
 """
 
 import re
@@ -65,7 +66,7 @@ class _File(BaseSettings):
     name: str
     title: str = ""
     seed: int = 0
-    stages: tuple[_Entry, ...]
+    stages: tuple[_Entry, ...] = pydantic.Field(min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +137,21 @@ def play(recipe: Recipe, out: Path, fresh: bool = False) -> Path:
     """Play all stages that are not finished yet, each in ``out/<name>``; returns ``out``.
 
     Raises SettingsError before anything is played if any stage's settings are not valid, RunError if a finished stage
-    was played with other settings or ``out`` holds something else.
+    was played with other settings, or on what an earlier stage no longer holds, or ``out`` holds something else.
     """
-    identities = {stage.name: _identity(recipe, stage) for stage in recipe.stages}
+    settings = {stage.name: _placeless_settings(recipe, stage) for stage in recipe.stages}
+    identities = {stage.name: _identity(stage, settings[stage.name]) for stage in recipe.stages}
     _claim(out)
     with WriterLock(out):
         if fresh:
             _remove_earlier(recipe, out)
-        finished = {
-            stage.name: done for stage in recipe.stages if (done := _finished(out / stage.name, identities[stage.name]))
-        }
+        finished: dict[str, dict[str, Any]] = {}
+        for stage in recipe.stages:
+            if _is_up_to_date(recipe, stage, finished, out):
+                done = _finished(out / stage.name, identities[stage.name])
+                finished |= {stage.name: done} if done else {}
+            if stage.name not in finished and hasattr(stage.module, "check"):
+                stage.module.check(settings[stage.name])
         _write_recipe(recipe, identities, out)
         results: dict[str, Path | None] = {}
         for number, stage in enumerate(recipe.stages, 1):
@@ -194,6 +200,8 @@ def _stage(
         if not f"{place}.".startswith(f"{error.name}."):
             raise
         raise SettingsError(f"{where}: there is no module {place} to run") from None
+    if not hasattr(module, "Settings") or not hasattr(module, "run"):
+        raise SettingsError(f"{where}: {place} is not a stage, it has no Settings and run")
     inputs = _inputs(entry, module.Settings, where)
     for source in inputs.values():
         if source not in earlier and source != WHOLE_RUN:
@@ -220,6 +228,8 @@ def _as_expected(cls: type[BaseSettings], key: str, path: Path) -> Path | str:
 
 
 def _claim(out: Path) -> None:
+    if out.is_file():
+        raise RunError(f"{out} is a file: choose another --out")
     if out.exists() and not (out / RECIPE_FILE).exists() and any(out.iterdir()):
         raise RunError(f"{out} holds something that is not the run of a recipe: choose another --out")
     try:
@@ -235,13 +245,30 @@ def _remove_earlier(recipe: Recipe, out: Path) -> None:
             shutil.rmtree(out / name)
 
 
-def _identity(recipe: Recipe, stage: Stage) -> dict[str, Any]:
-    """What decides whether a finished stage is still the same: all its settings, wherever the run lies.
+def _placeless_settings(recipe: Recipe, stage: Stage) -> BaseSettings:
+    """A stage's settings wherever the run lies; so a mistake in the last stage is found before the first one starts."""
+    return stage_settings(recipe, stage, Path(WHOLE_RUN), {other.name: Path(other.name) for other in recipe.stages})
 
-    Making it validates them, so a mistake in the last stage is found before the first one starts.
-    """
-    settings = stage_settings(recipe, stage, Path(WHOLE_RUN), {other.name: Path(other.name) for other in recipe.stages})
+
+def _identity(stage: Stage, settings: BaseSettings) -> dict[str, Any]:
+    """What decides whether a finished stage is still the same."""
     return {"run": stage.command, "settings": settings.model_dump(mode="json")}
+
+
+def _is_up_to_date(recipe: Recipe, stage: Stage, finished: Mapping[str, Any], out: Path) -> bool:
+    """Whether all that a stage takes is finished; one that looks at the whole run has to look again if not.
+
+    Raises RunError if the stage was begun on what an earlier stage no longer holds.
+    """
+    earlier = [other.name for other in recipe.stages[: recipe.stages.index(stage)]]
+    taken = {source for source in stage.inputs.values() if source != WHOLE_RUN}
+    for source in sorted(taken - set(finished)):
+        if (out / stage.name).exists():
+            raise RunError(
+                f"{out / stage.name} was played on what {source} gave then, and {source} is to be played anew: "
+                f"remove {out / stage.name} too, or play all anew with --fresh"
+            )
+    return WHOLE_RUN not in stage.inputs.values() or set(earlier) <= set(finished)
 
 
 def _finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from diotima.dialogue import Message, Tokens
+from diotima.dialogue import Message, Tokens, split_reply
 from diotima.errors import ModelError
 from diotima.models.template import ChatFormat
 
@@ -78,10 +78,33 @@ def test_a_reply_cut_off_gets_its_end_and_a_finished_one_no_second(template: str
     assert cut.count(chat.tokenizer.convert_tokens_to_ids(end)) == 4  # one for each message
 
 
+@TEMPLATES
+def test_a_reply_is_heard_without_control_tokens(template: str) -> None:
+    chat = chat_format(template)
+    assert chat.text(ids(chat, "<think>5</think>Look!<|im_end|><|pad|>")) == "<think>5</think>Look!"
+
+
+def test_a_thought_stays_private_even_if_its_marks_are_control_tokens() -> None:
+    tokenizer = new_tokenizer(CHATML)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    chat = ChatFormat(tokenizer, "hf/x")
+    assert {"<think>", "</think>"} <= set(tokenizer.all_special_tokens)
+    assert split_reply(chat.text(ids(chat, "<think>it is 5</think>Look!")))[:2] == ("Look!", "it is 5")
+    assert split_reply(chat.text(ids(chat, "<think>it is 5")))[0] == ""
+
+
+def test_a_thought_that_the_template_opens_is_private_though_never_closed() -> None:
+    chat = chat_format(CHATML.replace("assistant\\n' }}", "assistant\\n<think>\\n' }}"))
+    assert chat.context([USER])[-7:] == ids(chat, "nt\n<think>\n")[-7:]
+    assert split_reply(chat.text(ids(chat, "it is 5"))) == ("", "it is 5", False, True)
+    assert split_reply(chat.text(ids(chat, "it is 5</think>Look!"))) == ("Look!", "it is 5", False, False)
+
+
 def test_the_end_of_a_turn_is_known_even_if_it_is_not_the_end_of_sequence() -> None:
     chat = chat_format(CHATML)
     ends = chat.tokenizer.convert_tokens_to_ids(["<|end|>", "<|im_end|>"])
     assert chat.end_ids == set(ends)
+    assert chat.end_id == ends[1]
     assert chat_format(TEMPLATE).end_ids == {ends[0]}
 
 

@@ -14,7 +14,7 @@ def batch(tmp_path_factory, request):
     """A trainer and one batch of lessons that it has held and scored."""
     folder = tmp_path_factory.mktemp("grpo")
     problems = request.getfixturevalue("problems")
-    trl = {"max_steps": 2, "per_device_train_batch_size": 16, "num_generations": 4, "learning_rate": 1e-3}
+    trl = {"max_steps": 2, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": 4}
     settings = Settings(out=folder, problems=problems, max_tokens=80, threads=1, trl=trl)
     prepared = prepare(settings)
     with Run.create(folder, stage="train grpo", settings={}, seed=0) as record:
@@ -99,8 +99,8 @@ def test_trained_tokens_decode_to_exactly_the_tutors_turns(batch):
     held = []
     hold = trainer.rollout_func._hold
 
-    async def remembering(lessons, model):
-        held.extend(await hold(lessons, model))
+    async def remembering(*what):
+        held.extend(await hold(*what))
         return held
 
     trainer.rollout_func._hold = remembering

@@ -59,6 +59,23 @@ def test_another_models_tokens_are_not_trained_on(guided, tmp_path, local):
     assert with_tokens(foreign, local, PART, chosen) == own
 
 
+def test_a_missing_score_is_never_good_enough(guided, tmp_path):
+    assert len(chosen_lessons(settings(guided, tmp_path, keep={}, least={"gain": -1.0}))) == 24
+    assert chosen_lessons(settings(guided, tmp_path, keep={}, least={"no such score": -1.0})) == []
+
+
+@pytest.mark.parametrize(
+    ("trl", "sentence"),
+    [
+        ({"max_steps": "three"}, r"trl\.max_steps = 'three': .*integer"),
+        ({"per_device_train_batch_size": 0}, "TRL does not accept these settings"),
+    ],
+)
+def test_a_wrong_trl_value_is_told_in_a_sentence(guided, tmp_path, trl, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        run(settings(guided, tmp_path, trl=trl))
+
+
 def test_only_lessons_with_the_scores_asked_for_are_kept(guided, tmp_path):
     good = settings(guided, tmp_path, keep={"leaked": 0.0}, least={"solved_sibling": 0.6})
     kept = {dialogue.problem.id for dialogue in chosen_lessons(good)}

@@ -34,27 +34,33 @@ class Settings(HoldingSettings):
     """The tutor: tiny, a model's folder, hf/NAME, scripted/guide; may be given several times."""
     label: OneOrMore = ()
     """The tutor's name in tables, once for each tutor; by default as it is called."""
-    temperature: tuple[float, ...] = (1.0,)
+    temperature: tuple[pydantic.NonNegativeFloat, ...] = (1.0,)
     """Temperature at which models are examined, 0 is greedy; may be given several times. Scripted tutors have none."""
     split: Literal["train", "test"] = "test"
     """Which file to take, if problems is a folder."""
 
 
-def run(settings: Settings) -> Path:
-    """Examine every tutor; returns the run's folder."""
+def check(settings: Settings) -> None:
+    """Raise SettingsError if the labels do not fit the tutors, or a scripted tutor does not exist."""
     labels = settings.label or settings.tutor
     if len(labels) != len(settings.tutor):
         raise SettingsError(f"there are {len(settings.tutor)} tutors but {len(labels)} labels")
     if len(set(labels)) < len(labels):
         raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(labels)}; give others")
-    for name in settings.tutor:  # a name that is none is told before there is a run to begin anew
+    for name in settings.tutor:
         if name.startswith("scripted/"):
             cast_tutor(name, settings, 0.0)
-        elif ":" not in name:
+
+
+def run(settings: Settings) -> Path:
+    """Examine every tutor; returns the run's folder."""
+    check(settings)
+    for name in settings.tutor:  # a name that is none is told before there is a run to begin anew
+        if not name.startswith("scripted/") and ":" not in name:
             model_folder(name)
     problems = problems_of(settings, settings.split)
     with Run.create(settings.out, stage="evaluate", settings=recorded(settings), seed=settings.seed) as record:
-        for name, label in zip(settings.tutor, labels, strict=True):
+        for name, label in zip(settings.tutor, settings.label or settings.tutor, strict=True):
             tutor = cast_tutor(name, settings, 0.0)
             if not isinstance(tutor, Role):
                 hold_lessons(label, tutor, problems, settings, record)

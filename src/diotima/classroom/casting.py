@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from pydantic import PositiveInt
+
 from diotima.classroom.learner import Learner, LearnerParameters
 from diotima.classroom.lesson import Classroom, Limits, Participant
 from diotima.classroom.roles import Role, Sees
@@ -31,7 +33,7 @@ class LessonSettings(Settings):
     """The tutor's prompt: a name such as tutor/socratic, or a file; by default the one the model was trained with."""
     tutor_sees: Sees | None = None
     """How much of the problem the prompt may contain: question, answer or solution; by default as in training."""
-    max_tokens: int = 120
+    max_tokens: PositiveInt = 120
     """The longest reply of a tutor model, thought included, in tokens."""
     student: Literal["learner"] = "learner"
     """Who is taught: the simulated learner."""
@@ -43,11 +45,11 @@ class LessonSettings(Settings):
     """P(forget) of the simulated learner when a turn contradicts itself."""
     opens: Literal["tutor", "student"] = STUDENT
     """Who speaks first; the student opens with an attempt of its own."""
-    tutor_turns: int = 8
+    tutor_turns: PositiveInt = 8
     """The most turns a tutor gets; the simulated learner leaves after one more than it has gaps."""
-    most_tokens: int | None = None
+    most_tokens: PositiveInt | None = None
     """The longest dialogue, in tokens of a model in this process."""
-    threads: int | None = None
+    threads: PositiveInt | None = None
     """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
 
 

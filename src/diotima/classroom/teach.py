@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom.casting import LessonSettings, cast_student, cast_tutor, furnish
 from diotima.classroom.exam import Conduct, Exam
@@ -50,7 +50,7 @@ class Settings(HoldingSettings):
 
     tutor: str
     """The tutor: tiny, a model's folder, hf/NAME, scripted/guide ..."""
-    temperature: float = 1.0
+    temperature: NonNegativeFloat = 1.0
     """Temperature of a model's replies, 0 is greedy."""
     split: Literal["train", "test"] = "train"
     """Which file to take, if problems is a folder."""

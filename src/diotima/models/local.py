@@ -49,9 +49,8 @@ class LocalModel:
         sampled = await self._batcher.ask(Context(ids, sampling, layers))
         if sampled.layers:
             self._caches.put((*ids, *sampled.ids), sampled.layers)
-        spoken = sampled.ids[:-1] if sampled.ended else sampled.ids
         return Reply(
-            text=str(self.tokenizer.decode(list(spoken), skip_special_tokens=True)),
+            text=self.format.text(sampled.ids[:-1] if sampled.ended else sampled.ids),
             finish="stop" if sampled.ended else "length",
             tokens=Tokens(ids, sampled.ids, sampled.logprobs),
             usage=Usage(len(ids), len(sampled.ids)),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from diotima.dialogue import Message
+from diotima.dialogue import MARKS, THINK_OPEN, Message
 from diotima.errors import ModelError
 
 if TYPE_CHECKING:
@@ -35,13 +35,28 @@ class ChatFormat:
         return {index: token.content for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
 
     @cached_property
+    def _unsaid(self) -> frozenset[int]:
+        marks = {index for index, token in self._control_tokens.items() if token in MARKS}
+        return frozenset({*self._control_tokens, *self.tokenizer.all_special_ids} - marks)
+
+    @cached_property
     def end_ids(self) -> frozenset[int]:
         """The ids that end a turn: the tokenizer's end of sequence, and what the template writes after a reply."""
-        ids = {self.tokenizer.eos_token_id}
+        return frozenset(index for index in (self.tokenizer.eos_token_id, self.end_id) if index is not None)
+
+    def text(self, reply_ids: Sequence[int]) -> str:
+        """What a reply says, without control tokens; but the marks of thoughts and of the end stay, whatever they are.
+
+        Some templates open the thought themselves, so that the model only ever closes it: then it is opened here.
+        """
+        said = str(self.tokenizer.decode([index for index in reply_ids if index not in self._unsaid]))
+        return THINK_OPEN + said if self._between[1].rstrip().endswith(THINK_OPEN) else said
+
+    @cached_property
+    def end_id(self) -> int | None:
+        """The id that ends a turn as the template writes it, else the tokenizer's end of sequence."""
         after = self._encode(self._between[0])
-        if after and after[0] in self._control_tokens:
-            ids.add(after[0])
-        return frozenset(index for index in ids if index is not None)
+        return after[0] if after and after[0] in self._control_tokens else self.tokenizer.eos_token_id
 
     def context(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The ids to continue from; they extend those of the last turn whose tokens are known."""

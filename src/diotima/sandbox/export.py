@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import NonNegativeInt
+
 from diotima.errors import SettingsError
 from diotima.problems.files import write_problems
 from diotima.problems.skills import SKILLS
@@ -16,9 +18,9 @@ class Settings(BaseSettings):
     """Folder for train.jsonl and test.jsonl."""
     seed: int = 0
     """Seed of the draw; whatever it is, no problem of one split occurs in the other."""
-    train: int = 2000
+    train: NonNegativeInt = 2000
     """How many problems of the training split."""
-    test: int = 300
+    test: NonNegativeInt = 300
     """How many problems of the test split."""
     fewest_steps: int = 3
     """Steps of the shortest problems."""

@@ -10,7 +10,6 @@ This is possible with the simulated learner only; a real student does not say wh
 
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from diotima.classroom.learner import Learner
 from diotima.dialogue import TUTOR, Dialogue
@@ -40,23 +39,6 @@ def turn_advantages(names: Sequence[str], credits: Sequence[Sequence[float]]) ->
         [_standardised(credit, groups[name, place]) for place, credit in enumerate(lesson)]
         for name, lesson in zip(names, credits, strict=True)
     ]
-
-
-def with_turn_credit(trainer_class: type) -> type:
-    """TRL's trainer with the advantages of turns, which its rollouts leave in ``rollout_func.token_advantages``."""
-
-    class TurnCreditTrainer(trainer_class):  # type: ignore[misc]
-        def _generate_and_score_completions(self, inputs: Any) -> Any:
-            import torch
-
-            output = super()._generate_and_score_completions(inputs)
-            advantages_B_T = torch.zeros(output["completion_ids"].shape, device=output["completion_ids"].device)
-            for row, advantages in enumerate(self.rollout_func.token_advantages):
-                advantages_B_T[row, : len(advantages)] = torch.tensor(advantages)
-            output["advantages"] = advantages_B_T
-            return output
-
-    return TurnCreditTrainer
 
 
 def _standardised(value: float, group: Sequence[float]) -> float:

@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import PositiveInt
+
 from diotima.classroom.casting import LessonSettings, Part, part_of
+from diotima.errors import SettingsError
 from diotima.models.opening import model_folder
 from diotima.problems.files import read_problems
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.scoring.rewards import TERMS, RewardWeights
-from diotima.training.credit import with_turn_credit
 from diotima.training.rollout import Rollouts, Terms
 
 if TYPE_CHECKING:
-    from trl import GRPOTrainer
-
     from diotima.models.local import LocalModel
+    from diotima.training.trainer import LessonTrainer
 
 
 class Settings(LessonSettings):
@@ -40,7 +41,7 @@ class Settings(LessonSettings):
     """The model to train: tiny, a folder or hf/NAME."""
     problems: Path
     """File of problems, or a folder with train.jsonl in it."""
-    attempts: int = 16
+    attempts: PositiveInt = 16
     """Attempts at the exam after each lesson."""
     penalty: float = 1.0
     """Lambda: what a lesson loses if the answer was given away."""
@@ -55,7 +56,8 @@ class Settings(LessonSettings):
     length: float = 0.0
     """What a lesson loses if a tutor turn runs into its limit."""
     credit: Literal["lesson", "turn"] = "lesson"
-    """What an advantage belongs to: the whole lesson, or each turn by what the simulated learner could learn from it."""
+    """What an advantage belongs to: the whole lesson, or each turn by what the simulated learner could learn from it.
+    By turn, of the terms of the reward only penalty and form count."""
     shuffle_rewards: bool = False
     """A control: hand every lesson another one's reward."""
     seed: int = 0
@@ -67,7 +69,8 @@ class Settings(LessonSettings):
 DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-6,
     "lr_scheduler_type": "linear",
-    "per_device_train_batch_size": 64,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 8,
     "num_generations": 8,
     "max_steps": 100,
     "temperature": 1.0,
@@ -81,6 +84,27 @@ DEFAULTS: dict[str, Any] = {
     "report_to": [],
     "disable_tqdm": True,
 }
+
+
+UNUSED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "use_vllm")
+"""Fields of TRL's about how *it* generates; here the classroom does, from the full distribution that the loss assumes."""
+
+
+def check(settings: Settings) -> Any:
+    """TRL's configuration; a mistake in the settings is told by a SettingsError, before anything is loaded."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    from trl import GRPOConfig
+
+    from diotima.training import setup
+
+    for key in UNUSED:
+        if key in settings.trl:
+            raise SettingsError(f"train grpo: trl.{key} has no effect on lessons; leave it out")
+    if settings.credit == "turn" and settings.shuffle_rewards:
+        raise SettingsError("train grpo: shuffle_rewards does nothing where credit = turn; take credit = lesson")
+    defaults = DEFAULTS | setup.hardware()
+    defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    return setup.trl_config(GRPOConfig, defaults, settings.trl, "train grpo")
 
 
 def run(settings: Settings) -> Path:
@@ -107,25 +131,28 @@ class Prepared:
 
 def prepare(settings: Settings) -> Prepared:
     """Load model and problems, and check TRL's settings; a mistake is told before anything is written."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    from trl import GRPOConfig
-
     from diotima.models.local import load_local
     from diotima.training import setup
 
     setup.prepare_process(settings.threads)
-    defaults = DEFAULTS | setup.hardware()
-    defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
-    args = setup.trl_config(GRPOConfig, defaults, settings.trl, "train grpo")
+    args = check(settings)
     folder = model_folder(settings.model)
     problems = read_problems(settings.problems / "train.jsonl" if settings.problems.is_dir() else settings.problems)
+    together = args.generation_batch_size // args.num_generations
+    if len(problems) < together:
+        raise SettingsError(
+            f"train grpo: {settings.problems} holds {len(problems)} problems, and every step takes {together}; "
+            "give more, or lower trl.per_device_train_batch_size or trl.gradient_accumulation_steps"
+        )
     return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), problems)
 
 
-def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTrainer":
+def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "LessonTrainer":
     """TRL's trainer with our classroom as its rollouts, and every term of the reward as a function of its own."""
     from datasets import Dataset
-    from trl import GRPOTrainer
+
+    from diotima.training import setup
+    from diotima.training.trainer import LessonTrainer
 
     weights = RewardWeights(
         settings.penalty, settings.hard, settings.solved, settings.form, settings.end, settings.length
@@ -141,15 +168,15 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "GRPOTr
         settings.shuffle_rewards,
         settings.credit == "turn",
     )
-    trainer_class = with_turn_credit(GRPOTrainer) if settings.credit == "turn" else GRPOTrainer
-    return trainer_class(
-        model=prepared.local.model,
-        reward_funcs=[_term(name) for name in TERMS],
-        args=prepared.args,
-        train_dataset=Dataset.from_list(rollouts.prompts()),
-        processing_class=prepared.local.tokenizer,
-        rollout_func=rollouts,
-    )
+    with setup.accepted("train grpo"):
+        return LessonTrainer(
+            model=prepared.local.model,
+            reward_funcs=[_term(name) for name in TERMS],
+            args=prepared.args,
+            train_dataset=Dataset.from_list(rollouts.prompts()),
+            processing_class=prepared.local.tokenizer,
+            rollout_func=rollouts,
+        )
 
 
 def _term(name: str) -> Callable[..., list[float | None]]:

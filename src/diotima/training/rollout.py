@@ -72,7 +72,7 @@ class Rollouts:
         ]
         training = local.model.training
         local.model.train(False)
-        held = asyncio.run(self._hold(lessons, local))
+        held = asyncio.run(self._hold(lessons, local, trainer.args.temperature))
         local.model.train(training)
         self._note(step + 1, [scores for _, scores in held])
         terms = [reward_terms(scores, self._weights) for _, scores in held]
@@ -109,11 +109,11 @@ class Rollouts:
         return self._local
 
     async def _hold(
-        self, lessons: Sequence[tuple[Problem, int]], local: "LocalModel"
+        self, lessons: Sequence[tuple[Problem, int]], local: "LocalModel", temperature: float
     ) -> list[tuple[Dialogue, dict[str, Score]]]:
         student = cast_student(self._settings)
-        # Temperature 1, nothing cut off: the loss takes the log-probabilities under the full distribution.
-        classroom = furnish(model_role(local, self._part, self._settings, 1.0), student, self._settings)
+        # TRL's temperature, nothing cut off: the loss takes the log-probabilities under this whole distribution.
+        classroom = furnish(model_role(local, self._part, self._settings, temperature), student, self._settings)
         exam, meter, conduct = Exam(student, self._attempts), LeakMeter(), Conduct()
 
         async def one(place: int) -> tuple[int, Dialogue, dict[str, Score]]:

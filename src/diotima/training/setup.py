@@ -8,10 +8,14 @@ the one before.
 import dataclasses
 import os
 import shutil
+import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pydantic
 
 from diotima.classroom.casting import Part, remember_part
 from diotima.errors import RunError, SettingsError
@@ -26,17 +30,35 @@ COMPLETE = "complete"
 
 
 def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
-    """A TRL configuration: ``chosen`` over ``defaults``. Raises SettingsError for a key that TRL does not know."""
+    """A TRL configuration: ``chosen`` over ``defaults``.
+
+    Raises SettingsError for a key that TRL does not know and a value of the wrong kind.
+    """
+    # TRL sets the field by its old name, and transformers says so at every start.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*is deprecated", category=FutureWarning)
     known = [field.name for field in dataclasses.fields(cls)]
-    for key in chosen:
+    kinds = typing.get_type_hints(cls)
+    typed = {}
+    for key, value in chosen.items():
         if key not in known:
             raise SettingsError(
                 f"{where}: trl.{key} is not a field of TRL's {cls.__name__}; {did_you_mean(key, known)}"
             )
+        try:
+            typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
+        except pydantic.ValidationError as error:
+            raise SettingsError(f"{where}: trl.{key} = {value!r}: {error.errors()[0]['msg']}") from None
+    with accepted(where):
+        return cls(**{**defaults, **typed})
+
+
+@contextmanager
+def accepted(where: str) -> Iterator[None]:
+    """Tell what TRL has against the settings in one sentence of SettingsError."""
     try:
-        return cls(**{**defaults, **chosen})
+        yield
     except (ValueError, TypeError) as error:
-        raise SettingsError(f"{where}: TRL does not accept these settings ({error})") from None
+        raise SettingsError(f"{where}: TRL does not accept these settings ({' '.join(str(error).split())})") from None
 
 
 def hardware() -> dict[str, Any]:
@@ -54,8 +76,6 @@ def prepare_process(threads: int | None) -> None:
     import torch
 
     datasets.disable_progress_bars()
-    # TRL sets the field by its old name, and transformers says so at every start.
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*is deprecated", category=FutureWarning)
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -75,25 +95,26 @@ def train(trainer: "Trainer", title: str, steps: int, record: Run) -> "PreTraine
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_recorder(record, title, steps))
-    checkpoint = last_checkpoint(Path(str(trainer.args.output_dir)))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    checkpoints = Path(str(trainer.args.output_dir))
+    checkpoint = last_checkpoint(checkpoints)
+    with Progress(title, steps) as progress, _explained(checkpoints):
+        trainer.add_callback(_recorder(record, progress))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     record.finish()
     model: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model)
     return model
 
 
-def _recorder(record: Run, title: str, steps: int) -> "TrainerCallback":
+def _recorder(record: Run, progress: Progress) -> "TrainerCallback":
     """Progress for people, metrics for the run, and the mark of a complete checkpoint."""
     from transformers import TrainerCallback
 
     class Recorder(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.progress = Progress(title, steps).__enter__()
-            self.progress.resume(state.global_step)
+            progress.resume(state.global_step)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.progress.advance()
+            progress.advance()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
             for name, value in (logs or {}).items():
@@ -104,32 +125,51 @@ def _recorder(record: Run, title: str, steps: int) -> "TrainerCallback":
             record.flush()
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.progress.__exit__(None, None, None)
-
     return Recorder()
 
 
 def mark_complete(checkpoint: Path) -> None:
     """Everything in the checkpoint is on disk; only then say that it is whole."""
     for path in checkpoint.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        _sync(path)
+    _sync(checkpoint)
     (checkpoint / COMPLETE).touch()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path) -> Path:
     """Save model, tokenizer and the tutor's part, whole or not at all. Raises RunError if the disk does not take it."""
     unfinished = folder.with_name(folder.name + ".part")
-    try:
+    with _explained(folder):
         shutil.rmtree(unfinished, ignore_errors=True)
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         remember_part(unfinished, part)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise RunError(f"the model cannot be saved in {folder} ({reason}); make room and run again") from None
     return folder
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn what torch, safetensors and the operating system say about a disk into one sentence of RunError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # Torch tells of a full disk by this name of a source file of its own, and nothing else.
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        reason = "the disk does not take it" if isinstance(error, RuntimeError) else error
+        raise RunError(
+            f"{folder} cannot be written ({reason}); make room and give the same command again: "
+            "it goes on from the last whole checkpoint"
+        ) from None

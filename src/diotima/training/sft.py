@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import PositiveInt
+
 from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
 from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
 from diotima.errors import RunError
@@ -38,7 +40,7 @@ class Settings(LessonSettings):
     """Keep lessons with exactly these scores."""
     least: dict[str, float] = {"solved_sibling": 0.5}
     """Keep lessons with at least these scores."""
-    most_lessons: int | None = None
+    most_lessons: PositiveInt | None = None
     """Use only so many lessons, drawn by the seed."""
     seed: int = 0
     """Seed of the choice of lessons and of their order."""
@@ -60,21 +62,27 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+def check(settings: Settings) -> Any:
+    """TRL's configuration; a mistake in the settings is told by a SettingsError, before anything is loaded."""
+    from trl import SFTConfig
+
+    from diotima.training import setup
+
+    defaults = DEFAULTS | setup.hardware()
+    defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    return setup.trl_config(SFTConfig, defaults, settings.trl, "train sft")
+
+
 def run(settings: Settings) -> Path:
     """Fine-tune; returns the folder of the tuned model."""
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
     from diotima.models.local import load_local
     from diotima.training import setup
 
     setup.prepare_process(settings.threads)
-    args = setup.trl_config(
-        SFTConfig,
-        DEFAULTS | setup.hardware() | {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed},
-        settings.trl,
-        "train sft",
-    )
+    args = check(settings)
     folder = model_folder(settings.model)
     part = part_of(folder, settings)
     local = load_local(folder, settings.model)
@@ -89,7 +97,9 @@ def run(settings: Settings) -> Path:
     with Run.create(settings.out, stage="train sft", settings=recorded, seed=settings.seed) as record:
         record.metric(0, "lessons", len(kept))
         record.metric(0, "lessons_too_long", len(rows) - len(kept))
-        trainer = SFTTrainer(local.model, args, train_dataset=Dataset.from_list(kept), processing_class=local.tokenizer)
+        data = Dataset.from_list(kept)
+        with setup.accepted("train sft"):
+            trainer = SFTTrainer(local.model, args, train_dataset=data, processing_class=local.tokenizer)
         steps = args.max_steps if args.max_steps > 0 else _steps(len(kept), args)
         model = setup.train(trainer, f"train sft on {len(kept)} lessons", steps, record)
     return setup.save_model(model, local.tokenizer, part, settings.out / "model")
@@ -128,12 +138,12 @@ def with_tokens(dialogue: Dialogue, local: "LocalModel", part: Part, settings: L
         role.messages(_before_tutor(dialogue))
     ):
         return dialogue
-    end = local.tokenizer.eos_token_id
+    end = [] if local.format.end_id is None else [local.format.end_id]
     grown = Dialogue(dialogue.problem, seed=dialogue.seed)
     for turn in dialogue.turns:
         if turn.speaker == TUTOR:
             prompt_ids = local.format.context(role.messages(grown))
-            reply_ids = (*local.tokenizer.encode(raw_reply(turn), add_special_tokens=False), end)
+            reply_ids = (*local.tokenizer.encode(raw_reply(turn), add_special_tokens=False), *end)
             turn = replace(turn, tokens=Tokens(prompt_ids, reply_ids, (0.0,) * len(reply_ids)))
         grown = grown.then(turn)
     return grown
@@ -150,11 +160,10 @@ def _before_tutor(dialogue: Dialogue) -> Dialogue:
 
 
 def _good(record: Record, settings: Settings) -> bool:
-    def value(name: str) -> float | None:
-        return record.scores[name].value if name in record.scores else None
-
-    exact = all(value(name) == wanted for name, wanted in settings.keep.items())
-    return exact and all((value(name) or 0.0) >= wanted for name, wanted in settings.least.items())
+    """Whether a lesson has all the scores asked for; a missing score is never good enough."""
+    known = {name: score.value for name, score in record.scores.items() if score.value is not None}
+    exact = all(name in known and known[name] == wanted for name, wanted in settings.keep.items())
+    return exact and all(name in known and known[name] >= wanted for name, wanted in settings.least.items())
 
 
 def _steps(rows: int, args: Any) -> int:

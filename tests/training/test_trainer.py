@@ -1,0 +1,72 @@
+"""Tight batches are the same rows: the gradient of the step must not notice."""
+
+import pytest
+import torch
+
+from diotima.runs.run import Run
+from diotima.training.grpo import Settings, make_trainer, prepare
+from diotima.training.trainer import tight_batches
+
+
+@pytest.fixture(scope="module")
+def loose(tmp_path_factory, request):
+    """A trainer, and one generation in four micro-batches as TRL pads them."""
+    folder = tmp_path_factory.mktemp("grpo")
+    trl = {"max_steps": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "num_generations": 4}
+    settings = Settings(
+        out=folder, problems=request.getfixturevalue("problems"), max_tokens=80, threads=1, credit="turn", trl=trl
+    )
+    prepared = prepare(settings)
+    with Run.create(folder, stage="train grpo", settings={}, seed=0) as record:
+        trainer = make_trainer(settings, prepared, record)
+        trainer.model.train()
+        trainer.current_gradient_accumulation_steps = 4
+        rows = next(iter(trainer.get_train_dataloader()))
+        generated = trainer._generate_and_score_completions(rows)
+        count = generated["completion_ids"].shape[0] // 4
+        yield (
+            trainer,
+            [
+                {
+                    name: value[start : start + count] if isinstance(value, torch.Tensor) and value.dim() else value
+                    for name, value in generated.items()
+                }
+                for start in range(0, 4 * count, count)
+            ],
+        )
+
+
+def gradient(trainer, batches):
+    trainer.model.zero_grad(set_to_none=True)
+    for batch in batches:
+        trainer.compute_loss(trainer.model, batch, num_items_in_batch=batch["num_items_in_batch"]).backward()
+    return torch.cat([parameter.grad.flatten() for parameter in trainer.model.parameters()])
+
+
+def test_gradient_of_the_step_is_the_same(loose):
+    trainer, batches = loose
+    expected = gradient(trainer, batches)
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(gradient(trainer, tight_batches(batches)), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_every_row_is_there_once_and_less_is_padding(loose):
+    _, batches = loose
+    tight = tight_batches(batches)
+
+    def rows(parts):
+        found = []
+        for part in parts:
+            for ids, mask, advantages in zip(
+                part["completion_ids"], part["completion_mask"].bool(), part["advantages"], strict=True
+            ):
+                found.append((tuple(ids[mask].tolist()), tuple(advantages[mask].tolist())))
+        return sorted(found)
+
+    def places(parts):
+        return sum(part["completion_ids"].numel() for part in parts)
+
+    assert rows(tight) == rows(batches)
+    assert places(tight) < 0.9 * places(batches)
+    lengths = [int(part["completion_mask"].sum(1).max()) for part in tight]
+    assert lengths == sorted(lengths)
