@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("--errors", choices=["tuned", "held-out"])
     arguments = parser.parse_args()
     if not arguments.file.is_file():
-        print(f"skipped: there is no {arguments.file}; MRBench V2 is at github.com/kaushal0494/UnifyingAITutorEvaluation")
+        print(
+            f"skipped: there is no {arguments.file}; MRBench V2 is at github.com/kaushal0494/UnifyingAITutorEvaluation"
+        )
         return
     replies = read_replies(arguments.file)
     print_speed(replies)

@@ -39,7 +39,9 @@ def main(demo: Path) -> None:
         first, second = [score.value for *_, score in before], [score.value for *_, score in after]
         gain = paired_interval(first, second, clusters=[problem for problem, *_ in before])
         means = f"{sum(first) / len(first):.3f} | {sum(second) / len(second):.3f}"
-        print(f"| {guided} | {confused} | {means} | {gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) |", flush=True)
+        print(
+            f"| {guided} | {confused} | {means} | {gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) |", flush=True
+        )
 
 
 if __name__ == "__main__":

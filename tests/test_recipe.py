@@ -106,6 +106,9 @@ def test_a_stages_own_check_comes_before_anything_is_played(tmp_path: Path, monk
     with pytest.raises(SettingsError, match="not b"):
         play(load_recipe(write(tmp_path), COMMANDS), tmp_path / "out")
     assert playable.PLAYED == []
+    monkeypatch.undo()
+    play(load_recipe(write(tmp_path), COMMANDS), tmp_path / "out")
+    assert playable.PLAYED == ["first", "second"]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

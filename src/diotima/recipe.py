@@ -28,6 +28,7 @@ from typing import Any
 import pydantic
 
 from diotima.errors import RunError, SettingsError
+from diotima.runs import lock
 from diotima.runs.lock import WriterLock
 from diotima.runs.manifest import differences, fingerprint, read_json, timestamp, versions, write_json
 from diotima.settings import Settings as BaseSettings
@@ -230,7 +231,7 @@ def _as_expected(cls: type[BaseSettings], key: str, path: Path) -> Path | str:
 def _claim(out: Path) -> None:
     if out.is_file():
         raise RunError(f"{out} is a file: choose another --out")
-    if out.exists() and not (out / RECIPE_FILE).exists() and any(out.iterdir()):
+    if out.exists() and not (out / RECIPE_FILE).exists() and {path.name for path in out.iterdir()} - {lock.FILE}:
         raise RunError(f"{out} holds something that is not the run of a recipe: choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)

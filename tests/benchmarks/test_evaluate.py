@@ -119,6 +119,7 @@ def test_one_tutor_needs_no_list(settings: dict[str, Any]) -> None:
         ({"label": ("one", "one")}, "two tutors cannot share a label"),
         ({"tutor": (GUIDE, GUIDE)}, "two tutors cannot share a label"),
         ({"tutor": ("scripted/guru",)}, "there is no tutor scripted/guru"),
+        ({"temperature": (1.0, -1.0)}, "temperature needs .* none below 0"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], changed: dict[str, Any], sentence: str) -> None:

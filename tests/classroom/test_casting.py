@@ -73,9 +73,9 @@ def test_a_part_that_cannot_be_read(tmp_path: Path, content: str) -> None:
 
 
 def test_the_classroom_is_furnished_as_the_settings_say() -> None:
-    settings = LessonSettings(opens="tutor", tutor_turns=2, most_tokens=99)
+    settings = LessonSettings(opens="tutor", tutor_turns=2, most_tokens=99, most_words=999)
     room = furnish(cast_tutor("scripted/generic", settings, 0.0), Learner(patience=9), settings)
-    assert (room.opens, room.limits) == ("tutor", Limits(2, 99))
+    assert (room.opens, room.limits) == ("tutor", Limits(2, 99, 999))
     dialogue = asyncio.run(room.teach(World().problem(0)))
     assert (dialogue.stop, [turn.speaker[0] for turn in dialogue.turns]) == ("turn limit", list("tsts"))
 

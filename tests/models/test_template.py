@@ -95,7 +95,7 @@ def test_a_thought_stays_private_even_if_its_marks_are_control_tokens() -> None:
 
 def test_a_thought_that_the_template_opens_is_private_though_never_closed() -> None:
     chat = chat_format(CHATML.replace("assistant\\n' }}", "assistant\\n<think>\\n' }}"))
-    assert chat.context([USER])[-7:] == ids(chat, "nt\n<think>\n")[-7:]
+    assert rendered(chat, USER).endswith("<think>\n")
     assert split_reply(chat.text(ids(chat, "it is 5"))) == ("", "it is 5", False, True)
     assert split_reply(chat.text(ids(chat, "it is 5</think>Look!"))) == ("Look!", "it is 5", False, False)
 

@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import pytest
-from reports.lessons import AFTER, BEFORE, DEMO, PROBLEMS, SWEEP, write_evaluation
+from reports.lessons import AFTER, BEFORE, DEMO, PROBLEMS, SWEEP, lesson, write_evaluation
 
 from diotima.errors import RunError
 from diotima.reports.collect import Findings, collect
+from diotima.runs.run import Run
 from diotima.score import Score
 from diotima.statistics import mean_interval
 
@@ -119,6 +120,13 @@ def test_a_folder_without_runs_is_one_clear_sentence(tmp_path: Path, there: bool
     folder = tmp_path if there else tmp_path / "absent"
     with pytest.raises(RunError, match="give the folder that a stage or a recipe wrote"):
         read(folder)
+
+
+def test_lessons_held_to_learn_from_are_shown_by_themselves_only(demo: Path) -> None:
+    with Run.create(demo / "own", stage="teach", settings={}, seed=3) as run:
+        run.add(lesson(0, 1, leaks=True), "tiny", {"leaked": Score(1.0), "solved_sibling": Score(0.5)})
+    assert [one.label for one in collect(demo / "own", pairs=()).examinations] == ["tiny"]
+    assert "tiny" not in [one.label for one in collect(demo, pairs=()).examinations]
 
 
 def test_a_run_without_scores_has_nothing_to_report(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_missing_score_is_never_good_enough(guided, tmp_path):
     ("trl", "sentence"),
     [
         ({"max_steps": "three"}, r"trl\.max_steps = 'three': .*integer"),
-        ({"per_device_train_batch_size": 0}, "TRL does not accept these settings"),
+        ({"loss_type": "least squares"}, "TRL does not accept these settings"),
     ],
 )
 def test_a_wrong_trl_value_is_told_in_a_sentence(guided, tmp_path, trl, sentence):

@@ -34,19 +34,21 @@ class Settings(HoldingSettings):
     """The tutor: tiny, a model's folder, hf/NAME, scripted/guide; may be given several times."""
     label: OneOrMore = ()
     """The tutor's name in tables, once for each tutor; by default as it is called."""
-    temperature: tuple[pydantic.NonNegativeFloat, ...] = (1.0,)
+    temperature: tuple[float, ...] = (1.0,)
     """Temperature at which models are examined, 0 is greedy; may be given several times. Scripted tutors have none."""
     split: Literal["train", "test"] = "test"
     """Which file to take, if problems is a folder."""
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError if the labels do not fit the tutors, or a scripted tutor does not exist."""
+    """Raise SettingsError if the labels do not fit the tutors, a temperature is none, or a scripted tutor unknown."""
     labels = settings.label or settings.tutor
     if len(labels) != len(settings.tutor):
         raise SettingsError(f"there are {len(settings.tutor)} tutors but {len(labels)} labels")
     if len(set(labels)) < len(labels):
         raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(labels)}; give others")
+    if min(settings.temperature, default=-1.0) < 0:
+        raise SettingsError("temperature needs at least one value, and none below 0")
     for name in settings.tutor:
         if name.startswith("scripted/"):
             cast_tutor(name, settings, 0.0)

@@ -49,6 +49,8 @@ class LessonSettings(Settings):
     """The most turns a tutor gets; the simulated learner leaves after one more than it has gaps."""
     most_tokens: PositiveInt | None = None
     """The longest dialogue, in tokens of a model in this process."""
+    most_words: PositiveInt | None = None
+    """The longest dialogue, in words spoken by both."""
     threads: PositiveInt | None = None
     """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
 
@@ -108,4 +110,5 @@ def cast_student(settings: LessonSettings) -> Learner:
 
 def furnish(tutor: Participant, student: Participant, settings: LessonSettings) -> Classroom:
     """The classroom for these two."""
-    return Classroom(tutor, student, Limits(settings.tutor_turns, settings.most_tokens), settings.opens)
+    limits = Limits(settings.tutor_turns, settings.most_tokens, settings.most_words)
+    return Classroom(tutor, student, limits, settings.opens)

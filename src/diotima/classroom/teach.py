@@ -19,7 +19,7 @@ from diotima.dialogue import Dialogue, stable_seed
 from diotima.problems.files import read_problems
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
-from diotima.runs.run import Run
+from diotima.runs.run import GROUP_SECONDS, Run
 from diotima.score import Score, Scorer
 from diotima.scoring.leakage import LeakMeter
 
@@ -112,9 +112,22 @@ async def _hold(
             scores |= await scorer.score(dialogue)
         return dialogue, scores
 
-    with Progress(f"lessons by {label}", len(lessons)) as progress:
-        progress.resume(len(lessons) - len(missing))
-        async for dialogue, scores in side_by_side(one, missing, settings.at_once):
-            record.add(dialogue, label, scores)
-            progress.advance()
+    keeping = asyncio.create_task(_keep(record))
+    try:
+        with Progress(f"lessons by {label}", len(lessons)) as progress:
+            progress.resume(len(lessons) - len(missing))
+            async for dialogue, scores in side_by_side(one, missing, settings.at_once):
+                record.add(dialogue, label, scores)
+                progress.advance()
+        if keeping.done():
+            keeping.result()  # what it could not keep is to be held again
+    finally:
+        keeping.cancel()
     record.flush()
+
+
+async def _keep(record: Run) -> None:
+    """Commit once a second: lessons come in bursts, and between two of them a large model may take minutes."""
+    while True:
+        await asyncio.sleep(GROUP_SECONDS)
+        record.flush()

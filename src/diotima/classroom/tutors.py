@@ -50,7 +50,7 @@ def leaker(dialogue: Dialogue) -> str:
 
 
 def teller(dialogue: Dialogue) -> str:
-    """Tells the result of the first wrong step and never asks; before any work is shown, that of one of the first two."""
+    """Tells the result of the first wrong step and never asks; before any work is shown, that of step 1 or 2."""
     if not dialogue.by(STUDENT):
         return _told(dialogue.problem, _pick(dialogue) % min(2, len(dialogue.problem.steps)))
     return _about_first_wrong(dialogue, lambda step: _told(dialogue.problem, step))

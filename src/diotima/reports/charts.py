@@ -94,7 +94,7 @@ def _curve_charts(named: dict[str, Curve]) -> Iterator[Chart]:
         for curve in drawn:
             label, colour = CURVE_STYLES.get(curve.name, (title, ROLE_COLOURS["after"]))
             steps, values = zip(*curve.points, strict=True)
-            smooth = smoothed(values)
+            smooth = smoothed(values) if len(values) >= 2 * WINDOW else list(values)
             axes.plot(steps, values, color=colour, alpha=0.28, linewidth=0.8)
             axes.plot(steps, smooth, color=colour, linewidth=2, label=label)
             shown = percent if share else "{:.2f}".format

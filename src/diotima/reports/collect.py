@@ -198,7 +198,8 @@ def collect(
             for name, metric in run.metrics().items():
                 points = tuple((step, value) for step, value in metric if isfinite(value))
                 curves += [Curve(stage.name, name, points)] if points else []
-            if not stage.what.startswith(("train", "teach")):
+            # Within a recipe, lessons that were held to learn from are no examination.
+            if not stage.what.startswith("train") and (path == folder or not stage.what.startswith("teach")):
                 for name, found in _labels(run, path):
                     taught[f"{name} ({path.name})" if name in taught else name] = found
     if not taught and not curves:

@@ -2,8 +2,9 @@
 
 A lesson's reward hardly says which of its turns earned it. The simulated learner knows more: what each turn could have
 taught it. A turn's credit is the P(learn) that it had for a skill not yet mastered, less the penalty if it was the turn
-that gave the answer away, less the form term if it was malformed. The advantage of a turn is its credit against the mean
-over the group's turns at the same place, over their spread, and TRL takes advantages of shape (rows, tokens) as they are.
+that gave the answer away, less the form term if it was malformed. The advantage of a turn is its credit against the
+mean over the group's turns at the same place, over their spread, and TRL takes advantages of shape (rows, tokens) as
+they are.
 
 This is possible with the simulated learner only; a real student does not say what a turn did.
 """

@@ -86,8 +86,8 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-UNUSED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "use_vllm")
-"""Fields of TRL's about how *it* generates; here the classroom does, from the full distribution that the loss assumes."""
+UNUSED = ("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "use_vllm")
+"""Fields of TRL's about how *it* generates; the classroom does, from the whole distribution that the loss assumes."""
 
 
 def check(settings: Settings) -> Any:

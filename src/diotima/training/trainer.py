@@ -59,7 +59,7 @@ def _has_rows(value: Any, rows: int) -> bool:
 
 
 def _cut(batch: Batch) -> Batch:
-    """Prompts are padded on the left, completions on the right; whatever else is as wide as a completion is cut alike."""
+    """Prompts are padded on the left, completions on the right; what else is as wide as a completion is cut alike."""
     prompt, completion = batch["prompt_mask"], batch["completion_mask"]
     start = prompt.shape[1] - int(prompt.sum(1).max())
     end, width = int(completion.sum(1).max()), completion.shape[1]

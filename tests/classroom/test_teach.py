@@ -1,0 +1,79 @@
+"""Holding lessons: a run goes on with what is missing, and what was held is kept while others are still waited for."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from diotima.classroom import teach
+from diotima.classroom.teach import Settings, hold_lessons, recorded, run
+from diotima.classroom.tutors import Scripted, guide
+from diotima.dialogue import TUTOR, Dialogue, Turn
+from diotima.errors import RunError
+from diotima.problems.files import write_problems
+from diotima.runs.run import Run
+from diotima.sandbox.world import World
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    write_problems(World().problems(6, 0), tmp_path / "problems.jsonl")
+    return Settings(out=tmp_path / "run", problems=tmp_path / "problems.jsonl", tutor="scripted/guide")
+
+
+class Counting:
+    """The guide, who remembers which lessons it held."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+
+    async def speak(self, dialogue: Dialogue) -> Turn:
+        self.held.add(dialogue.problem.id)
+        return Turn(TUTOR, guide(dialogue))
+
+
+def hold(settings: Settings, tutor: object, count: int | None = None) -> None:
+    problems = teach.problems_of(settings, "train")[:count]
+    with Run.create(settings.out, stage="teach", settings=recorded(settings), seed=0) as record:
+        hold_lessons("guide", tutor, problems, settings, record)  # type: ignore[arg-type]
+
+
+def test_only_the_missing_lessons_are_held(settings: Settings) -> None:
+    tutor = Counting()
+    hold(settings, Scripted(guide), 4)
+    hold(settings, tutor)
+    assert len(tutor.held) == 2
+    with Run.open(settings.out) as record:
+        assert len(list(record.records("guide"))) == 6
+
+
+def test_lessons_are_kept_while_a_slow_one_is_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teach, "GROUP_SECONDS", 0.02)
+    seen: list[int] = []
+
+    class Slow:
+        async def speak(self, dialogue: Dialogue) -> Turn:
+            for _ in range(100 if dialogue.problem.id == last else 0):
+                await asyncio.sleep(0.01)
+                with Run.open(settings.out) as record:
+                    seen.append(len(list(record.records())))
+                if seen[-1] == 5:
+                    break
+            return Turn(TUTOR, guide(dialogue), ends=True)
+
+    last = teach.problems_of(settings, "train")[-1].id
+    hold(settings, Slow())
+    assert seen[-1] == 5
+
+
+def test_what_could_not_be_kept_is_told_and_held_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(record: Run) -> None:
+        raise RunError("the disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(teach, "_keep", fail)
+        with pytest.raises(RunError, match="the disk is full"):
+            run(settings)
+    assert run(settings) == settings.out
+    with Run.open(settings.out) as record:
+        assert len(list(record.records())) == 6
