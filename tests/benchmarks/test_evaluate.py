@@ -157,3 +157,28 @@ def test_a_problem_without_a_sibling_has_no_sibling_scores(settings: dict[str, A
         scores = next(record.records()).scores
     assert scores["solved_sibling"].reason == "the problem has no sibling"
     assert scores["solved_same"].value is not None
+
+
+def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(TINY, model)
+    problems = tmp_path / "test.jsonl"
+    write_problems(World().problems(2, 0, "test"), problems)
+    settings = Settings(out=tmp_path / "run", problems=problems, tutor=str(model), max_tokens=10, threads=1)
+    run(settings)
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (model / "model.safetensors").write_bytes(weights)
+    with pytest.raises(RunError, match="weights"):
+        run(settings)
+
+
+def test_figures_for_machines_and_a_table_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problems = tmp_path / "test.jsonl"
+    write_problems(World().problems(4, 0, "test"), problems)
+    out = run(Settings(out=tmp_path / "run", problems=problems, tutor=("scripted/guide", "scripted/leaker")))
+    assert "leaker" in capsys.readouterr().out
+    figures = json.loads((out / "summary.json").read_text())["tutors"]
+    leak_rates = {one["tutor"]: one["measures"]["leaked"]["mean"] for one in figures}
+    assert leak_rates["scripted/guide"] == 0.0
+    assert leak_rates["scripted/leaker"] > 0.5

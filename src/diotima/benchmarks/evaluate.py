@@ -16,7 +16,9 @@ from diotima.classroom.casting import cast_tutor
 from diotima.classroom.roles import Role
 from diotima.classroom.teach import HoldingSettings, hold_lessons, problems_of, recorded
 from diotima.errors import SettingsError
-from diotima.models.opening import model_folder
+from diotima.reports.collect import collect
+from diotima.reports.tables import legend, plain, terminal, tutor_table
+from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
 
 
@@ -38,6 +40,8 @@ class Settings(HoldingSettings):
     """Temperature at which models are examined, 0 is greedy; may be given several times. Scripted tutors have none."""
     split: Literal["train", "test"] = "test"
     """Which file to take, if problems is a folder."""
+    table: bool = True
+    """Print the table at the end."""
 
 
 def check(settings: Settings) -> None:
@@ -57,11 +61,9 @@ def check(settings: Settings) -> None:
 def run(settings: Settings) -> Path:
     """Examine every tutor; returns the run's folder."""
     check(settings)
-    for name in settings.tutor:  # a name that is none is told before there is a run to begin anew
-        if not name.startswith("scripted/") and ":" not in name:
-            model_folder(name)
     problems = problems_of(settings, settings.split)
-    with Run.create(settings.out, stage="evaluate", settings=recorded(settings), seed=settings.seed) as record:
+    made_of = recorded(settings, *settings.tutor)
+    with Run.create(settings.out, stage="evaluate", settings=made_of, seed=settings.seed) as record:
         for name, label in zip(settings.tutor, settings.label or settings.tutor, strict=True):
             tutor = cast_tutor(name, settings, 0.0)
             if not isinstance(tutor, Role):
@@ -72,4 +74,17 @@ def run(settings: Settings) -> Path:
                 warm = replace(tutor, sampling=sampling)
                 hold_lessons(f"{label} T={temperature:g}", warm, problems, settings, record)
         record.finish()
+    show(settings)
     return settings.out
+
+
+def show(settings: Settings) -> None:
+    """Write ``summary.json``, the figures for machines, and print the table for people."""
+    findings = collect(settings.out, pairs=())
+    write_json(settings.out / "summary.json", {"tutors": plain(findings)["tutors"]})
+    if settings.table:
+        from rich.console import Console
+
+        console = Console()
+        console.print(terminal(tutor_table(findings.examinations, brief=True)))
+        console.print(legend(), style="dim", highlight=False)

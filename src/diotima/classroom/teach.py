@@ -16,6 +16,7 @@ from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Classroom, Participant, side_by_side
 from diotima.dialogue import Dialogue, stable_seed
+from diotima.models.opening import model_folder, weights_fingerprint
 from diotima.problems.files import read_problems
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
@@ -60,7 +61,8 @@ def run(settings: Settings) -> Path:
     """Hold the lessons; returns the run's folder."""
     problems = problems_of(settings, settings.split)
     tutor = cast_tutor(settings.tutor, settings, settings.temperature)
-    with Run.create(settings.out, stage="teach", settings=recorded(settings), seed=settings.seed) as record:
+    made_of = recorded(settings, settings.tutor)
+    with Run.create(settings.out, stage="teach", settings=made_of, seed=settings.seed) as record:
         hold_lessons(settings.tutor, tutor, problems, settings, record)
         record.finish()
     return settings.out
@@ -72,9 +74,14 @@ def problems_of(settings: HoldingSettings, split: str) -> list[Problem]:
     return read_problems(path)[: settings.most_problems]
 
 
-def recorded(settings: HoldingSettings) -> dict[str, object]:
-    """The settings that decide what comes out; another value of one of them is another run."""
-    return settings.model_dump(mode="json", exclude={"out", "at_once"})
+def recorded(settings: HoldingSettings, *tutors: str) -> dict[str, object]:
+    """What decides what comes out; another value of anything in it is another run.
+
+    The weights of the tutors are part of it: the same folder may hold others tomorrow.
+    """
+    models = [name for name in tutors if not name.startswith("scripted/") and ":" not in name]
+    weights = {name: weights_fingerprint(model_folder(name)) for name in models}
+    return settings.model_dump(mode="json", exclude={"out", "at_once", "table"}) | {"weights": weights}
 
 
 def hold_lessons(

@@ -4,6 +4,7 @@
 the tutor in the package. Anything else can be had as ``package.module:factory``, a function without arguments.
 """
 
+import hashlib
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -37,6 +38,18 @@ def model_folder(name: str) -> Path:
     if backend == "hf" and rest:
         return _hub_folder(rest)
     raise ModelError(f"{name!r} has no weights on this machine; use tiny, a folder or hf/NAME")
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """Twelve digits that tell these weights from others: names, sizes, first and last mebibyte of all weight files."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(2**20))
+            file.seek(max(0, path.stat().st_size - 2**20))
+            digest.update(file.read())
+    return digest.hexdigest()[:12]
 
 
 def use_threads(count: int) -> None:

@@ -6,6 +6,7 @@ the one before.
 """
 
 import dataclasses
+import logging
 import os
 import shutil
 import typing
@@ -48,6 +49,8 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
             typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
         except pydantic.ValidationError as error:
             raise SettingsError(f"{where}: trl.{key} = {value!r}: {error.errors()[0]['msg']}") from None
+    if typed.get("per_device_train_batch_size", 1) < 1:
+        raise SettingsError(f"{where}: trl.per_device_train_batch_size must be at least 1")
     with accepted(where):
         return cls(**{**defaults, **typed})
 
@@ -96,6 +99,9 @@ def train(trainer: "Trainer", title: str, steps: int, record: Run) -> "PreTraine
 
     trainer.remove_callback(PrinterCallback)
     checkpoints = Path(str(trainer.args.output_dir))
+    # With tied weights there is no lm_head to miss; transformers misses it all the same at every resume.
+    noise = "missing keys in the checkpoint model loaded: ['lm_head.weight']"
+    logging.getLogger("transformers.trainer").addFilter(lambda message: noise not in message.getMessage())
     checkpoint = last_checkpoint(checkpoints)
     with Progress(title, steps) as progress, _explained(checkpoints):
         trainer.add_callback(_recorder(record, progress))
