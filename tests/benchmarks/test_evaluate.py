@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from diotima.classroom.lesson import Classroom
 from diotima.classroom.teach import HoldingSettings
 from diotima.dialogue import Dialogue
 from diotima.errors import ModelError, ProblemFileError, RunError, SettingsError
+from diotima.models.opening import TINY
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem, Step
 from diotima.runs.run import Run
@@ -159,12 +162,10 @@ def test_a_problem_without_a_sibling_has_no_sibling_scores(settings: dict[str, A
     assert scores["solved_same"].value is not None
 
 
-def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path) -> None:
+def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path, problems: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(TINY, model)
-    problems = tmp_path / "test.jsonl"
-    write_problems(World().problems(2, 0, "test"), problems)
-    settings = Settings(out=tmp_path / "run", problems=problems, tutor=str(model), max_tokens=10, threads=1)
+    settings = Settings(out=tmp_path / "run", problems=problems, tutor=(str(model),), max_tokens=10, threads=1)
     run(settings)
     weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -173,12 +174,12 @@ def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path) -> Non
         run(settings)
 
 
-def test_figures_for_machines_and_a_table_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    problems = tmp_path / "test.jsonl"
-    write_problems(World().problems(4, 0, "test"), problems)
-    out = run(Settings(out=tmp_path / "run", problems=problems, tutor=("scripted/guide", "scripted/leaker")))
+def test_figures_for_machines_and_a_table_for_people(
+    tmp_path: Path, problems: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run(Settings(out=tmp_path / "run", problems=problems, tutor=(GUIDE, LEAKER)))
     assert "leaker" in capsys.readouterr().out
     figures = json.loads((out / "summary.json").read_text())["tutors"]
     leak_rates = {one["tutor"]: one["measures"]["leaked"]["mean"] for one in figures}
-    assert leak_rates["scripted/guide"] == 0.0
-    assert leak_rates["scripted/leaker"] > 0.5
+    assert leak_rates[GUIDE] == 0.0
+    assert leak_rates[LEAKER] > 0.5

@@ -210,9 +210,7 @@ def _figures(findings: Findings) -> list[Figure]:
     for stage in findings.stages:
         curves = [curve for curve in findings.curves if curve.stage == stage.name]
         if charts := curve_charts(curves):
-            note = (
-                "Faint: each step. Bold: the mean of the ten steps around it (with fewer than twenty steps, each step)."
-            )
+            note = "Faint: each step. Bold: the mean of the ten steps around it; of fewer than twenty, each step."
             figures.append(Figure(f"Learning curves: {stage.name}", note, charts, curve_table(curves)))
     return figures
 
