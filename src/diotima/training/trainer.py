@@ -3,7 +3,7 @@
 TRL pads all lessons of a step to the longest, and half of what is then computed is padding. Where a step's lessons are
 spread over several micro-batches, here each gets lessons of like length and is cut to its own longest. The gradient of
 the step is the same, the order of rows in it being of no account; so this is done only where the micro-batches of one
-generation make up one optimizer step.
+generation make up one optimizer step, and not for losses that average within a micro-batch.
 """
 
 from typing import Any
@@ -32,6 +32,8 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
         earlier = self._buffered_inputs
         inputs: Batch = super()._prepare_inputs(generation_batch)
         one_step = self.args.steps_per_generation == self.args.gradient_accumulation_steps
+        # This loss is a mean over each micro-batch's own tokens: there it matters which rows share one.
+        one_step = one_step and self.loss_type != "bnpo"
         made = self._buffered_inputs
         if self.model.training and one_step and made is not None and made is not earlier:
             self._buffered_inputs = tight_batches(made)
