@@ -1,6 +1,6 @@
 """TRL's GRPO trainer with two additions of ours: tight batches, and advantages of single turns.
 
-TRL pads all lessons of a step to the longest, and half of what is then computed is padding. Where a step's lessons are
+TRL pads all lessons of a step to the longest, and much of what is then computed is padding. Where a step's lessons are
 spread over several micro-batches, here each gets lessons of like length and is cut to its own longest. The gradient of
 the step is the same, the order of rows in it being of no account; so this is done only where the micro-batches of one
 generation make up one optimizer step, and not for losses that average within a micro-batch.
