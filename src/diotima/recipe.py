@@ -14,6 +14,7 @@ the first stage starts, also by the module's ``check(settings)`` where it has on
 there yet). A finished stage leaves ``done.json``, written last, so the same command goes on where it was.
 """
 
+import gc
 import re
 import shutil
 import sys
@@ -291,6 +292,7 @@ def _play_stage(
     settings = stage_settings(recipe, stage, out, results)
     started = time.monotonic()
     path: Path | None = stage.module.run(settings)
+    gc.collect()  # a stage's models and trainers are circles, and would be there beside the next stage's
     done = {
         "path": None if path is None else _relative(path, out),
         "fingerprint": fingerprint(identity),

@@ -42,7 +42,7 @@ class HoldingSettings(LessonSettings):
     """Attempts at each problem of the exam."""
     seed: int = 0
     """Seed of the lessons."""
-    at_once: PositiveInt = 256
+    at_once: PositiveInt = 128
     """Lessons held at the same time."""
 
 
