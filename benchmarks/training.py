@@ -39,6 +39,7 @@ def main() -> None:
                 problems=problems,
                 tutor=("tiny",),
                 temperature=(temperature,),
+                table=False,
                 max_tokens=80,
                 threads=1,
             )
