@@ -93,7 +93,10 @@ def _own(key: str, annotation: Any, default: Any, text: str, positional: str) ->
     single = key == positional
     negative = None if isinstance(default, bool) and default else ()
     parameter = Parameter(
-        name=f"--{key.replace('_', '-')}", help=text, negative=negative, show_default=bool(default) or type(default) in (int, float)
+        name=f"--{key.replace('_', '-')}",
+        help=text,
+        negative=negative,
+        show_default=bool(default) or type(default) in (int, float),
     )
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if single else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(key.replace(".", _DOT), kind, default=default, annotation=Annotated[annotation, parameter])
