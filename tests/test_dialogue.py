@@ -18,7 +18,6 @@ from diotima.dialogue import (
     raw_reply,
     split_reply,
     stable_seed,
-    turn_text,
 )
 from diotima.problems.problem import Problem
 
@@ -103,7 +102,6 @@ def test_a_dialogue_is_a_value() -> None:
     assert (one.last(TUTOR), one.last(STUDENT)) == (Turn(TUTOR, "one"), None)
     assert one.then(Turn(STUDENT, "two")).by(STUDENT) == (Turn(STUDENT, "two"),)
     assert other.stopped("turn limit") == Dialogue(PROBLEM, (Turn(STUDENT, "other"),), 3, "turn limit")
-    assert turn_text(one.then(Turn(STUDENT, "two", "hidden")).turns) == "tutor: one\nstudent: two"
 
 
 def test_tokens_need_a_log_probability_each() -> None:

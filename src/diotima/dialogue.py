@@ -9,7 +9,6 @@ log-probability of each. Training builds its loss mask from these and never toke
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -149,8 +148,3 @@ def stable_seed(*parts: str | int | float) -> int:
     """A 63-bit seed from any identifying parts: the same in every process, unlike Python's ``hash``."""
     text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def turn_text(turns: Sequence[Turn]) -> str:
-    """A plain transcript of what everyone could hear, one line a turn."""
-    return "\n".join(f"{turn.speaker}: {turn.text}" for turn in turns)

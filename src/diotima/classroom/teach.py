@@ -17,7 +17,7 @@ from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Classroom, Participant, side_by_side
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.models.opening import model_folder, weights_fingerprint
-from diotima.problems.files import read_problems
+from diotima.problems.files import read_problems, split_file
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
 from diotima.runs.run import GROUP_SECONDS, Run
@@ -70,8 +70,7 @@ def run(settings: Settings) -> Path:
 
 def problems_of(settings: HoldingSettings, split: str) -> list[Problem]:
     """The problems that the settings ask for."""
-    path = settings.problems / f"{split}.jsonl" if settings.problems.is_dir() else settings.problems
-    return read_problems(path)[: settings.most_problems]
+    return read_problems(split_file(settings.problems, split))[: settings.most_problems]
 
 
 def recorded(settings: HoldingSettings, *tutors: str) -> dict[str, object]:

@@ -18,6 +18,7 @@ from diotima.problems.skills import SKILLS
 
 Script = Callable[[Dialogue], str]
 
+PRAISE = "Well done, every line is right."
 _ASK_FOR_WORK = "Please show me how you would solve it."
 
 
@@ -32,6 +33,11 @@ class Scripted:
         return Turn(TUTOR, self.script(dialogue))
 
 
+def draw(what: str, dialogue: Dialogue) -> int:
+    """A random number for one choice of the turn that comes next, always the same for the same lesson so far."""
+    return stable_seed(what, dialogue.seed, dialogue.problem.id, len(dialogue.turns))
+
+
 def hint(problem: Problem, step: int, choice: int = 0) -> str:
     """A guiding turn: the step, and a question that names its concept."""
     skill = problem.steps[step].skill
@@ -41,7 +47,7 @@ def hint(problem: Problem, step: int, choice: int = 0) -> str:
 
 def guide(dialogue: Dialogue) -> str:
     """Points at the first wrong step and its concept; praises work without a mistake."""
-    return _about_first_wrong(dialogue, lambda step: hint(dialogue.problem, step, _pick(dialogue)))
+    return _about_first_wrong(dialogue, lambda step: hint(dialogue.problem, step, draw("wording", dialogue)))
 
 
 def leaker(dialogue: Dialogue) -> str:
@@ -52,7 +58,7 @@ def leaker(dialogue: Dialogue) -> str:
 def teller(dialogue: Dialogue) -> str:
     """Tells the result of the first wrong step and never asks; before any work is shown, that of step 1 or 2."""
     if not dialogue.by(STUDENT):
-        return _told(dialogue.problem, _pick(dialogue) % min(2, len(dialogue.problem.steps)))
+        return _told(dialogue.problem, draw("wording", dialogue) % min(2, len(dialogue.problem.steps)))
     return _about_first_wrong(dialogue, lambda step: _told(dialogue.problem, step))
 
 
@@ -64,7 +70,7 @@ def wrong_guide(dialogue: Dialogue) -> str:
     right = [step for step in range(len(dialogue.problem.steps)) if step not in wrong]
     if not right:
         return generic(dialogue)
-    return hint(dialogue.problem, right[_pick(dialogue) % len(right)], _pick(dialogue))
+    return hint(dialogue.problem, right[draw("wording", dialogue) % len(right)], draw("wording", dialogue))
 
 
 def namer(dialogue: Dialogue) -> str:
@@ -79,13 +85,14 @@ def generic(dialogue: Dialogue) -> str:
 
 def sweep(dialogue: Dialogue) -> str:
     """Blind: a good hint to step 1, then to step 2, and so on."""
-    return hint(dialogue.problem, len(dialogue.by(TUTOR)) % len(dialogue.problem.steps), _pick(dialogue))
+    return hint(dialogue.problem, len(dialogue.by(TUTOR)) % len(dialogue.problem.steps), draw("wording", dialogue))
 
 
 def random_step(dialogue: Dialogue) -> str:
     """Blind: a good hint to a step drawn at random."""
-    draw = stable_seed("random step", dialogue.seed, dialogue.problem.id, len(dialogue.turns))
-    return hint(dialogue.problem, draw % len(dialogue.problem.steps), _pick(dialogue))
+    return hint(
+        dialogue.problem, draw("random step", dialogue) % len(dialogue.problem.steps), draw("wording", dialogue)
+    )
 
 
 def constant(dialogue: Dialogue) -> str:
@@ -141,8 +148,4 @@ def _about_first_wrong(dialogue: Dialogue, say: Callable[[int], str]) -> str:
     if not dialogue.by(STUDENT):
         return _ASK_FOR_WORK
     wrong = _wrong(dialogue)
-    return say(min(wrong)) if wrong else "Well done, every line is right."
-
-
-def _pick(dialogue: Dialogue) -> int:
-    return stable_seed("wording", dialogue.seed, dialogue.problem.id, len(dialogue.turns))
+    return say(min(wrong)) if wrong else PRAISE

@@ -98,7 +98,7 @@ def _size(layers: Layers) -> int:
     return sum(part.nbytes for layer in layers for part in layer)
 
 
-def load_local(folder: Path, name: str, device: str | None = None) -> LocalModel:
+def load_local(folder: Path, name: str) -> LocalModel:
     """Load model and tokenizer from a folder.
 
     Raises ModelError, with what is missing, if the folder holds no weights, no tokenizer or something unreadable.
@@ -110,7 +110,7 @@ def load_local(folder: Path, name: str, device: str | None = None) -> LocalModel
         raise ModelError(
             f"{name}: the tokenizer has {len(tokenizer)} tokens, the model {known}; they do not belong together"
         )
-    return LocalModel(model.eval().to(device or _best_device()), tokenizer, name)
+    return LocalModel(model.eval().to(_best_device()), tokenizer, name)
 
 
 def load_weights(folder: Path, name: str) -> "PreTrainedModel":

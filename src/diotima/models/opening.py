@@ -1,7 +1,7 @@
 """From a model's name to a model: ``backend/name``, one line of a table for each back end.
 
-``hf/PATH`` is a folder on this machine, or a model of the Hugging Face hub that has been downloaded before; ``tiny`` is
-the tutor in the package. Anything else can be had as ``package.module:factory``, a function without arguments.
+``hf/PATH`` is a folder on this machine, or a model of the Hugging Face hub, which is downloaded once; ``tiny`` is the
+tutor in the package. Anything else can be had as ``package.module:factory``, a function without arguments.
 """
 
 import hashlib

@@ -41,6 +41,11 @@ def write_problems(problems: Iterable[Problem], path: Path) -> int:
     return count
 
 
+def split_file(path: Path, split: str) -> Path:
+    """The file of one split if ``path`` is a folder with train.jsonl and test.jsonl, else ``path`` itself."""
+    return path / f"{split}.jsonl" if path.is_dir() else path
+
+
 def read_problems(path: Path) -> list[Problem]:
     """All problems of a file. Raises ProblemFileError with file, line and field."""
     try:

@@ -15,12 +15,10 @@ likely turn, so that the base model leaks by default, greedy decoding included.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from diotima.classroom.tutors import generic, hint, leaker, namer, random_step, teller, wrong_guide
+from diotima.classroom.tutors import PRAISE, draw, generic, hint, leaker, namer, random_step, teller, wrong_guide
 from diotima.classroom.work import lines_shown
-from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
+from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
 from diotima.problems.arithmetic import read_calculation
-
-PRAISE = "Well done, every line is right."
 
 Script = Callable[[Dialogue], Turn]
 
@@ -37,7 +35,7 @@ def thinking_guide(dialogue: Dialogue) -> Turn:
         quoted = f"Line {index + 1}: {line.operator} {line.result} Step {index + 1} {right.operator} {right.result}"
         if line.result != right.result:
             thought = " ".join([*compared, quoted, "no", step.skill])
-            return Turn(TUTOR, hint(dialogue.problem, index, _draw("wording", dialogue)), thought)
+            return Turn(TUTOR, hint(dialogue.problem, index, draw("wording", dialogue)), thought)
         compared.append(f"{quoted} ok")
     return Turn(TUTOR, PRAISE, " ".join([*compared, "all ok"]))
 
@@ -76,13 +74,9 @@ class Mixture:
 
     async def speak(self, dialogue: Dialogue) -> Turn:
         """Its next turn."""
-        point = _draw("script", dialogue) / 2**63 * sum(self.weights.values())
+        point = draw("script", dialogue) / 2**63 * sum(self.weights.values())
         for name, weight in self.weights.items():
             script, point = _SCRIPTS[name], point - weight
             if point < 0:
                 break
         return script(dialogue)
-
-
-def _draw(what: str, dialogue: Dialogue) -> int:
-    return stable_seed(what, dialogue.seed, dialogue.problem.id, len(dialogue.turns))

@@ -19,7 +19,7 @@ from pydantic import PositiveInt
 from diotima.classroom.casting import LessonSettings, Part, part_of
 from diotima.errors import SettingsError
 from diotima.models.opening import model_folder
-from diotima.problems.files import read_problems
+from diotima.problems.files import read_problems, split_file
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.scoring.rewards import TERMS, RewardWeights
@@ -102,9 +102,8 @@ def check(settings: Settings) -> Any:
             raise SettingsError(f"train grpo: trl.{key} has no effect on lessons; leave it out")
     if settings.credit == "turn" and settings.shuffle_rewards:
         raise SettingsError("train grpo: shuffle_rewards does nothing where credit = turn; take credit = lesson")
-    defaults = DEFAULTS | setup.hardware()
-    defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
-    return setup.trl_config(GRPOConfig, defaults, settings.trl, "train grpo")
+    own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    return setup.trl_config(GRPOConfig, DEFAULTS | own, settings.trl, "train grpo")
 
 
 def run(settings: Settings) -> Path:
@@ -137,7 +136,7 @@ def prepare(settings: Settings) -> Prepared:
     setup.prepare_process(settings.threads)
     args = check(settings)
     folder = model_folder(settings.model)
-    problems = read_problems(settings.problems / "train.jsonl" if settings.problems.is_dir() else settings.problems)
+    problems = read_problems(split_file(settings.problems, "train"))
     together = args.generation_batch_size // args.num_generations
     if len(problems) < together:
         raise SettingsError(

@@ -31,7 +31,7 @@ COMPLETE = "complete"
 
 
 def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
-    """A TRL configuration: ``chosen`` over ``defaults``.
+    """A TRL configuration: ``chosen`` over ``defaults``, and both over what the machine asks for.
 
     Raises SettingsError for a key that TRL does not know and a value of the wrong kind.
     """
@@ -52,7 +52,7 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
     if typed.get("per_device_train_batch_size", 1) < 1:
         raise SettingsError(f"{where}: trl.per_device_train_batch_size must be at least 1")
     with accepted(where):
-        return cls(**{**defaults, **typed})
+        return cls(**{**_hardware(), **defaults, **typed})
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def accepted(where: str) -> Iterator[None]:
         raise SettingsError(f"{where}: TRL does not accept these settings ({' '.join(str(error).split())})") from None
 
 
-def hardware() -> dict[str, Any]:
+def _hardware() -> dict[str, Any]:
     """TRL's fields that depend on the machine."""
     import torch
 

@@ -68,9 +68,8 @@ def check(settings: Settings) -> Any:
 
     from diotima.training import setup
 
-    defaults = DEFAULTS | setup.hardware()
-    defaults |= {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
-    return setup.trl_config(SFTConfig, defaults, settings.trl, "train sft")
+    own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    return setup.trl_config(SFTConfig, DEFAULTS | own, settings.trl, "train sft")
 
 
 def run(settings: Settings) -> Path:
