@@ -183,3 +183,11 @@ def test_figures_for_machines_and_a_table_for_people(
     leak_rates = {one["tutor"]: one["measures"]["leaked"]["mean"] for one in figures}
     assert leak_rates[GUIDE] == 0.0
     assert leak_rates[LEAKER] > 0.5
+
+
+def test_a_model_without_weights_is_told_before_there_is_a_run(tmp_path: Path, problems: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    with pytest.raises(ModelError, match="has no weights"):
+        run(Settings(out=tmp_path / "run", problems=problems, tutor=(str(model),)))
+    assert not (tmp_path / "run").exists()

@@ -41,9 +41,15 @@ def model_folder(name: str) -> Path:
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """Twelve digits that tell these weights from others: names, sizes, first and last mebibyte of all weight files."""
+    """Twelve digits that tell these weights from others: names, sizes, first and last mebibyte of all weight files.
+
+    Raises ModelError if there are none.
+    """
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    if not files:
+        raise ModelError(f"{folder} has no weights (no *.safetensors); was the download cut off?")
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+    for path in files:
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with path.open("rb") as file:
             digest.update(file.read(2**20))
