@@ -124,7 +124,8 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, capsys: Captured) -> None:
 
 @pytest.mark.parametrize("words", [["sandbox", "problems"], ["evaluate", "--tutor", "scripted/guide"], ["run", "demo"]])
 def test_a_file_in_place_of_the_folder_is_one_sentence(words: list[str], tmp_path: Path, capsys: Captured) -> None:
-    (tmp_path / "problems.jsonl").write_text('{"id": "a", "question": "?", "answer": "1"}\n')
+    steps = '[{"work": "1 + 0 = 1", "result": "1"}]'
+    (tmp_path / "problems.jsonl").write_text(f'{{"id": "a", "question": "?", "answer": "1", "steps": {steps}}}\n')
     (tmp_path / "file").write_text("mine")
     problems = ["--problems", str(tmp_path / "problems.jsonl")] if words[0] == "evaluate" else []
     assert main([*words, *problems, "--out", str(tmp_path / "file")]) == 2

@@ -58,6 +58,18 @@ COMMANDS = {
         "Examine tutors: what their students learned, and what they gave away.",
         "diotima evaluate --tutor tiny --tutor scripted/guide --problems problems --out runs/examination",
     ),
+    "compare": Command(
+        "diotima.benchmarks.compare",
+        "Compare runs: is the tutor of one better than that of another?",
+        "diotima compare runs/before runs/after",
+        positional="runs",
+    ),
+    "score": Command(
+        "diotima.benchmarks.score",
+        "Measure lessons that were held before, again or by another student.",
+        "diotima score runs/lessons --measures leak --out runs/leaks",
+        positional="run",
+    ),
     "train sft": Command(
         "diotima.training.sft",
         "Train a tutor to imitate dialogues, with loss on the tutor's turns only.",
@@ -84,6 +96,24 @@ COMMANDS = {
         "Make the tiny tutor's weights again.",
         "diotima sandbox pretrain --out runs/tiny",
     ),
+    "problems list": Command(
+        "diotima.problems.list_command",
+        "Say what a set of problems holds: steps, siblings, kinds of answers.",
+        "diotima problems list problems/test.jsonl",
+        positional="problems",
+    ),
+    "problems show": Command(
+        "diotima.problems.show_command",
+        "Show one problem with its steps, and its sibling beside it.",
+        "diotima problems show problems/test.jsonl --problem 7",
+        positional="problems",
+    ),
+    "problems filter": Command(
+        "diotima.classroom.filter_command",
+        "Keep the problems that a student solves sometimes, or that have steps or siblings.",
+        "diotima problems filter problems/test.jsonl --solve-rate 0.01-0.60 --student learner --out band.jsonl",
+        positional="problems",
+    ),
     "learner read": Command(
         "diotima.classroom.reading_command",
         "Show what the simulated learner reads in a tutor's turn, and how its mastery moves.",
@@ -108,9 +138,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except DiotimaError as error:
         return _complain(str(error), 2)
     except ModuleNotFoundError as error:
-        if error.name not in _TRAIN_EXTRA:
+        extra = next((extra for extra, modules in _EXTRAS.items() if error.name in modules), None)
+        if extra is None:
             raise
-        return _complain(f"this needs {error.name}: pip install 'diotima[train]'", 2)
+        return _complain(f"this needs {error.name}: pip install 'diotima[{extra}]'", 2)
     except KeyboardInterrupt:
         again = shlex.join(["diotima", *(word for word in words if word != "--fresh")])
         return _complain(f"stopped; what is finished is kept, go on with: {again}", 130)
@@ -125,7 +156,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return _complain(f"{place}{error.strerror}; what was written before is kept, {remedy} and try again", 2)
 
 
-_TRAIN_EXTRA = {"accelerate", "datasets", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl"}
+_EXTRAS = {
+    "data": {"datasets", "huggingface_hub", "pyarrow"},
+    "train": {"accelerate", "peft", "safetensors", "tokenizers", "torch", "transformers", "trl"},
+}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MENDABLE = _FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 
@@ -179,19 +213,24 @@ def _run(name: str, command: Command, words: list[str]) -> int:
         return 0
     settings = load_settings(module.Settings, flags.recipe, {**command.fixed, **flags.values})
     with contextlib.redirect_stdout(sys.stderr) if flags.json else contextlib.nullcontext():
-        path = _call(module, settings)
+        done = _call(module, settings)
+    path = done if isinstance(done, Path) else None
     if flags.json:
         from diotima.recipe import read_summary
 
-        result = {"command": name, "path": None if path is None else str(path), "summary": read_summary(path)}
+        summary = done if isinstance(done, dict) else read_summary(path)
+        result = {"command": name, "path": None if path is None else str(path), "summary": summary}
         print(json.dumps(result, ensure_ascii=False))
     elif path is not None:
         print(path)
     return 0
 
 
-def _call(module: ModuleType, settings: Any) -> Path | None:
-    result: Path | None = module.run(settings, stages()) if module.__name__ == RECIPE else module.run(settings)
+def _call(module: ModuleType, settings: Any) -> Path | dict[str, Any] | None:
+    """What a command made, or the figures of one that only looks."""
+    result: Path | dict[str, Any] | None = (
+        module.run(settings, stages()) if module.__name__ == RECIPE else module.run(settings)
+    )
     return result
 
 

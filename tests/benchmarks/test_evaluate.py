@@ -144,11 +144,19 @@ def test_numbers_must_be_positive(settings: dict[str, Any], name: str) -> None:
         load_settings(Settings, None, settings | {name: 0})
 
 
-def test_problems_that_the_learner_cannot_work_on(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_problems_that_the_learner_cannot_work_on(
+    settings: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "mine.jsonl"
-    write_problems([Problem("mine", "How many?", "5", steps=(Step("", "2 + 3 = 5", "5", "counting"),))], path)
-    with pytest.raises(ProblemFileError, match="problem mine, step 1: the simulated learner needs"):
+    bad = Problem("bad", "How many?", "5", steps=(Step("", "2 + 4 = 5", "5", "counting"),))
+    write_problems([bad], path)
+    with pytest.raises(ProblemFileError, match=r"none of its 1 problems will do: the first has no steps"):
         run(Settings(**settings | {"problems": path}))
+    good = Problem("good", "How many?", "5", steps=(Step("", "2 + 3 = 5", "5", "counting"),))
+    write_problems([bad, good], path)
+    with Run.open(run(Settings(**settings | {"problems": path, "tutor": GUIDE}))) as record:
+        assert [each.dialogue.problem.id for each in record.records()] == ["good"]
+    assert "1 of 2 problems are left out; the first has no steps" in capsys.readouterr().err
     with pytest.raises(ProblemFileError, match="there is no file of problems"):
         run(Settings(**settings | {"problems": tmp_path / "none.jsonl"}))
 

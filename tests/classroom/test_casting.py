@@ -3,18 +3,35 @@ from pathlib import Path
 
 import pytest
 
-from diotima.classroom.casting import LessonSettings, Part, cast_student, cast_tutor, furnish, part_of, remember_part
+from diotima.classroom.casting import (
+    LessonSettings,
+    Part,
+    cast_fingerprints,
+    cast_learner,
+    cast_student,
+    cast_tutor,
+    furnish,
+    model_role,
+    part_of,
+    remember_part,
+)
 from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Limits
 from diotima.classroom.roles import Role
+from diotima.classroom.students import ModelStudent
 from diotima.classroom.tutors import guide
-from diotima.dialogue import TUTOR
+from diotima.dialogue import TUTOR, Dialogue
 from diotima.errors import ModelError, PromptError, SettingsError
+from diotima.models.chat import Sampling
+from diotima.models.opening import TINY, weights_fingerprint
 from diotima.models.scripted import ScriptedModel, queue_of
+from diotima.problems.problem import Problem
+from diotima.prompt import Prompt, load_prompt
 from diotima.sandbox.world import World
 from diotima.settings import load_settings
 
 DEFAULT = LessonSettings()
+NAMES = DEFAULT.student_names
 
 
 def patient_model() -> ScriptedModel:
@@ -80,6 +97,91 @@ def test_the_classroom_is_furnished_as_the_settings_say() -> None:
     assert (dialogue.stop, [turn.speaker[0] for turn in dialogue.turns]) == ("turn limit", list("tsts"))
 
 
-def test_another_student_is_refused() -> None:
-    with pytest.raises(SettingsError, match="student"):
-        load_settings(LessonSettings, None, {"student": "genius"})
+def test_a_student_model_gets_persona_limits_and_names() -> None:
+    settings = LessonSettings(
+        student="scripted/copier",
+        student_prompt="student/demanding",
+        student_temperature=0.2,
+        student_max_tokens=11,
+        solution_max_tokens=22,
+        student_names=("Zoe",),
+    )
+    student = cast_student(settings)
+    assert isinstance(student, ModelStudent)
+    assert (student.persona.name, student.names) == ("student/demanding", ("Zoe",))
+    assert (student.speaking, student.solving) == (Sampling(0.2, max_tokens=11), Sampling(0.2, max_tokens=22))
+    assert load_settings(LessonSettings, None, {"student_names": ["Zoe"]}).student_names == ("Zoe",)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "leaner",
+            r"student = leaner: there is no model 'leaner'; use tiny, .* \(the simulated student is called learner",
+        ),
+        ("hf/./nowhere", r"student = hf/\./nowhere: hf/\./nowhere: there is no such folder"),
+        ("scripted/guide", "there is no model scripted/guide; scripted models are copier"),
+        ("no_such_module:make", "No module named 'no_such_module'"),
+    ],
+)
+def test_a_student_of_no_such_name(name: str, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        cast_student(LessonSettings(student=name))
+
+
+def test_a_students_prompt_of_no_such_name() -> None:
+    with pytest.raises(PromptError, match="there is no prompt student/genius"):
+        cast_student(LessonSettings(student="scripted/copier", student_prompt="student/genius"))
+
+
+def test_only_the_simulated_learner_is_a_learner() -> None:
+    assert cast_learner(DEFAULT) == cast_student(DEFAULT)
+    with pytest.raises(
+        SettingsError, match="student = tiny: this needs the simulated student, which is called learner"
+    ):
+        cast_learner(LessonSettings(student="tiny"))
+
+
+def test_the_tutors_prompt_may_name_the_student() -> None:
+    greeting = Prompt("greeting", "Greet {{name}}.", "0")
+    lesson = Dialogue(Problem("p", "How many?", "5"), seed=3)
+    named = ModelStudent(patient_model(), Prompt("p", "{{name}} {{question}}", "0"), Sampling(), Sampling(), NAMES)
+    tutor = Role(TUTOR, patient_model(), greeting, names=NAMES)
+    assert tutor.messages(lesson)[0].content.removeprefix("Greet ").rstrip(".") in NAMES
+    assert named.messages(lesson)[0].content.split()[0] in tutor.messages(lesson)[0].content
+    assert Role(TUTOR, patient_model(), greeting).messages(lesson)[0].content == "Greet the student."
+    assert model_role(patient_model(), Part(), DEFAULT, 1.0).names == NAMES
+
+
+def test_a_student_and_a_tutor_of_one_name_share_the_weights() -> None:
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'diotima[train]'")
+    tutor = cast_tutor("tiny", DEFAULT, 1.0)
+    student = cast_student(LessonSettings(student="tiny"))
+    assert isinstance(tutor, Role)
+    assert isinstance(student, ModelStudent)
+    assert tutor.model is student.model
+
+
+def test_fingerprints_tell_weights_and_prompts(tmp_path: Path) -> None:
+    assert cast_fingerprints(DEFAULT, "scripted/guide", "own_models:make") == {
+        "weights": {},
+        "prompts": {"tutor/socratic": load_prompt("tutor/socratic").fingerprint},
+    }
+    persona = tmp_path / "persona.md"
+    persona.write_text("You think about {{question}}.")
+    settings = LessonSettings(student="tiny", student_prompt=str(persona))
+    before = cast_fingerprints(settings, "scripted/guide")
+    assert before["weights"] == {"tiny": weights_fingerprint(TINY)}
+    assert set(before["prompts"]) == {
+        str(persona),
+        *(f"student/request/{request}" for request in ("attempt", "solution", "sibling")),
+    }
+    persona.write_text("You wonder about {{question}}.")
+    assert cast_fingerprints(settings, "scripted/guide")["prompts"] != before["prompts"]
+    assert cast_fingerprints(DEFAULT, "tiny") == {
+        "weights": {"tiny": weights_fingerprint(TINY)},
+        "prompts": {"tutor/tiny": load_prompt("tutor/tiny").fingerprint},
+    }
+    with pytest.raises(ModelError, match="student = leaner: 'leaner' has no weights on this machine"):
+        cast_fingerprints(LessonSettings(student="leaner"))

@@ -51,6 +51,7 @@ def test_shares_of_a_scripted_examinee() -> None:
         "solved_sibling": 0.5,
         "control_sibling": 0.0,
         "gain": 0.5,
+        "unread": 0.0,
     }
 
 
@@ -63,11 +64,18 @@ def test_without_a_sibling_there_is_nothing_to_transfer_to() -> None:
     assert scores["solved_same"].value == 0.75
 
 
-def test_attempts_that_cannot_be_read_are_neither_right_nor_wrong() -> None:
-    assert examined(sibling=["7", "no idea", "no idea", "8"])["solved_sibling"] == 0.5
-    missing = examined(sibling=["no idea"] * 4)
-    assert (missing["solved_sibling"], missing["gain"]) == (None, None)
+def test_attempts_that_cannot_be_compared_are_neither_right_nor_wrong() -> None:
+    formula = "The answer is blue."
+    found = examined(sibling=["7", formula, formula, "8"])
+    assert (found["solved_sibling"], found["unread"]) == (0.5, 2 / 16)
+    missing = examined(sibling=[formula] * 4)
+    assert (missing["solved_sibling"], missing["gain"], missing["unread"]) == (None, None, 4 / 16)
     assert missing["control_sibling"] == 0.0
+
+
+def test_who_names_no_answer_has_not_solved_it() -> None:
+    found = examined(sibling=["7", "no idea", "I would have to think", ""])
+    assert (found["solved_sibling"], found["unread"]) == (0.25, 0.0)
 
 
 def test_a_lesson_that_teaches_nothing_changes_nothing() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from diotima.classroom import teach
+from diotima.classroom.casting import cast_student
+from diotima.classroom.syllabus import problems_for
 from diotima.classroom.teach import Settings, hold_lessons, recorded, run
 from diotima.classroom.tutors import Scripted, guide
 from diotima.dialogue import TUTOR, Dialogue, Turn
@@ -33,9 +35,10 @@ class Counting:
 
 
 def hold(settings: Settings, tutor: object, count: int | None = None) -> None:
-    problems = teach.problems_of(settings, "train")[:count]
+    student = cast_student(settings)
+    problems = problems_for(student, settings)[:count]
     with Run.create(settings.out, stage="teach", settings=recorded(settings), seed=0) as record:
-        hold_lessons("guide", tutor, problems, settings, record)  # type: ignore[arg-type]
+        hold_lessons("guide", tutor, student, problems, settings, record)  # type: ignore[arg-type]
 
 
 def test_only_the_missing_lessons_are_held(settings: Settings) -> None:
@@ -61,7 +64,7 @@ def test_lessons_are_kept_while_a_slow_one_is_waited_for(settings: Settings, mon
                     break
             return Turn(TUTOR, guide(dialogue), ends=True)
 
-    last = teach.problems_of(settings, "train")[-1].id
+    last = problems_for(cast_student(settings), settings)[-1].id
     hold(settings, Slow())
     assert seen[-1] == 5
 

@@ -166,7 +166,13 @@ def test_who_does_not_tell_tells_nothing_new(tutor: str) -> None:
 
 def test_a_hint_to_a_step_without_a_skill_is_its_question() -> None:
     problem = Problem("p", "?", "2", steps=(Step("How many now?", "1 + 1 = 2", "2"),))
-    assert hint(problem, 0) == "Look at step 1. How many now?"
+    assert hint(problem, 0) == "How many now?"
+
+
+def test_without_a_sub_question_a_hint_leaves_the_numbers_out() -> None:
+    step = Step("", "16 - 3 - 4 = 9", "9", text="Janet sells 16 - 3 - 4 = 9 eggs, three fewer than before.")
+    said = hint(Problem("p", "?", "9", steps=(step,)), 0)
+    assert said.endswith("Janet sells ___ - ___ - ___ = ___ eggs, ___ fewer than before.")
 
 
 def test_there_is_no_other_tutor() -> None:

@@ -1,7 +1,10 @@
+from dataclasses import replace
+from fractions import Fraction
+
 import pytest
 
-from diotima.classroom.work import lines_shown, operands, write_work, wrong_steps
-from diotima.problems.arithmetic import Calculation
+from diotima.classroom.work import lines_shown, plan, write_work, wrong_steps
+from diotima.problems.arithmetic import Calculation, Operation
 from diotima.problems.problem import Problem, Step
 
 STEPS = (Step("", "17 + 57 = 74", "74", "gain"), Step("", "74 - 14 = 60", "60", "lose"), Step("", "60 / 2 = 30", "30"))
@@ -10,13 +13,13 @@ WORK = "Line 1: 17 + 57 = 74\nLine 2: 74 - 14 = 60\nLine 3: 60 / 2 = 30\nMy answ
 
 
 def test_written_work_can_be_read() -> None:
-    lines = [Calculation(17, "+", 57, 74), Calculation(74, "-", 14, 60), Calculation(60, "/", 2, 30)]
+    lines = [Calculation.of(17, "+", 57, 74), Calculation.of(74, "-", 14, 60), Calculation.of(60, "/", 2, 30)]
     assert write_work(lines) == WORK
     assert lines_shown(WORK) == dict(enumerate(lines))
 
 
 def test_unreadable_lines_are_left_out() -> None:
-    assert lines_shown("Line 1: I forgot\nLine 2: 3 + 4 = 7\nA Line 3: 1 + 1 = 2") == {1: Calculation(3, "+", 4, 7)}
+    assert lines_shown("Line 1: I forgot\nLine 2: 3 + 4 = 7\nA Line 3: 1 + 1 = 2") == {1: Calculation.of(3, "+", 4, 7)}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,33 @@ def test_no_work_is_not_right_work() -> None:
 
 
 def test_operands_take_the_students_own_result() -> None:
-    assert operands(STEPS[1], STEPS[0], 64) == (64, "-", 14)
-    assert operands(STEPS[1], STEPS[0], None) == (74, "-", 14)
-    assert operands(STEPS[2], STEPS[0], 64) == (60, "/", 2)  # does not continue step 1
-    assert operands(Step("", "think hard", "5"), None, None) is None
+    _, second, third = plan(PROBLEM) or ()
+    assert second.asked({0: 64}) == Operation(64, "-", 14)
+    assert second.asked({}) == second.expression == Operation(74, "-", 14)
+    assert third.asked({0: 64}) == Operation(60, "/", 2)  # does not continue step 1
+    assert plan(replace(PROBLEM, steps=(Step("", "think hard", "5"),))) is None
+    assert plan(replace(PROBLEM, steps=())) is None
+
+
+def test_numbers_of_a_solution_from_elsewhere_that_are_earlier_results() -> None:
+    steps = ("3 * 4 = 12", "5 * 2 = 10", "12 + 10 + 5 = 27", "27 / 3 = 9")
+    problem = Problem(
+        "p",
+        "3 bags of 4, 5 boxes of 2 and 5 more: shared by 3, how many are 27 / 3?",
+        "9",
+        steps=tuple(Step("", work, work.rpartition(" ")[2]) for work in steps),
+    )
+    assert [step.earlier for step in plan(problem) or ()] == [
+        (None, None),
+        (None, None),
+        (0, 1, None),  # the 5 is given
+        (2, None),  # follows at once, so it is the result although the story gives a 27 as well
+    ]
+    assert [step.component for step in plan(problem) or ()] == ["step 1", "step 2", "step 3", "step 4"]
+    work = "Line 1: 3 + 4 = 7\nLine 2: 5 * 2 = 10\nLine 3: 7 + 10 + 5 = 22\nLine 4: 22 / 3 = 7.33"
+    assert wrong_steps(work, problem) == {0}
+    assert wrong_steps(work.replace("7.33", "7"), problem) == {0, 3}
+
+
+def test_answers_are_written_to_the_cent() -> None:
+    assert write_work([Calculation.of(15, "/", 2, Fraction(15, 2))]) == "Line 1: 15 / 2 = 7.5\nMy answer is 7.5."

@@ -1,4 +1,8 @@
 import asyncio
+import gc
+import os
+import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -6,6 +10,7 @@ import pytest
 from diotima.dialogue import Message
 from diotima.errors import ModelError
 from diotima.models.chat import Sampling
+from diotima.models.local import load_local
 from diotima.models.opening import TINY, model_folder, open_model
 
 
@@ -29,6 +34,7 @@ def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("no_such_module:make", "no_such_module:make: No module named 'no_such_module'"),
         ("diotima.dialogue:make", "module 'diotima.dialogue' has no attribute 'make'"),
         (":make", ":make: Empty module name"),
+        ("scripted/guide", "there is no model scripted/guide; scripted models are copier"),
     ],
 )
 def test_a_name_that_is_none(name: str, sentence: str) -> None:
@@ -50,3 +56,29 @@ def test_a_folder_of_that_name_does_not_stand_in_for_it(tmp_path: Path, monkeypa
     (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)
     assert model_folder("tiny") == TINY
+
+
+def test_a_folder_in_use_is_opened_once_and_a_changed_one_anew(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    first = open_model(str(folder))
+    assert open_model(f"hf/{folder}") is first
+    assert open_model("tiny") is not first
+    os.utime(folder / "model.safetensors", (1, 1))
+    assert open_model(str(folder)) is not first
+
+
+def test_a_copy_to_train_is_nobody_elses(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    training = load_local(folder, "policy")
+    shared = open_model(str(folder))
+    assert shared is not training
+    assert load_local(folder, "policy") is not shared
+
+
+def test_a_model_that_nobody_uses_is_let_go(tmp_path: Path) -> None:
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    model = open_model(str(folder))
+    watched = weakref.ref(model)
+    del model
+    gc.collect()
+    assert watched() is None

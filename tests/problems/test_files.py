@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diotima.errors import ProblemFileError
-from diotima.problems.files import problem_from_json, problem_to_json, read_problems, write_problems
+from diotima.problems.files import (
+    problem_from_json,
+    problem_to_json,
+    read_problems,
+    read_set,
+    split_file,
+    with_siblings,
+    write_problems,
+)
 from diotima.problems.problem import Problem, Step
 from diotima.sandbox.world import World
 
@@ -89,11 +98,63 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         ProblemFileError, match=r"there is no file of problems .*make one with: diotima sandbox problems"
     ):
         read_problems(tmp_path / "none.jsonl")
-    with pytest.raises(ProblemFileError, match="cannot be read"):
-        read_problems(tmp_path)
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(ProblemFileError, match="holds no problems"):
         read_problems(tmp_path / "empty.jsonl")
     (tmp_path / "latin.jsonl").write_bytes(b"\xe4")
-    with pytest.raises(ProblemFileError, match=r"not UTF-8 text \(byte 0\)"):
+    with pytest.raises(ProblemFileError, match=r"latin\.jsonl, line 1: not UTF-8 text \(byte 0\)"):
         read_problems(tmp_path / "latin.jsonl")
+
+
+def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("question,answer\nHow many?,5\n")
+    (tmp_path / "test.jsonl").write_text(SIMPLE)
+    assert [problem.answer for problem in read_problems(tmp_path)] == ["5"]
+    assert [problem.id for problem in read_problems(tmp_path, "test")] == ["a"]
+    assert split_file(tmp_path / "test.jsonl", "train") == tmp_path / "test.jsonl"
+    with pytest.raises(ProblemFileError, match=r"holds no dev\.jsonl \(or .*\); it holds test\.jsonl, train\.csv"):
+        read_problems(tmp_path, "dev")
+    (tmp_path / "train.jsonl").write_text(SIMPLE)
+    with pytest.raises(ProblemFileError, match=r"holds train\.jsonl and train\.csv; name the one you mean"):
+        read_problems(tmp_path)
+
+
+def test_own_steps_do_for_an_id(tmp_path: Path) -> None:
+    row = {
+        "question": "What is 2 + 3?",
+        "answer": "5",
+        "steps": [{"work": "2 + 3 = 5", "result": "5", "text": "So 5."}],
+    }
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    (problem,) = read_problems(tmp_path / "a.jsonl")
+    assert (problem.steps, problem.id[:8]) == ((Step("", "2 + 3 = 5", "5", text="So 5."),), "problem-")
+    (tmp_path / "a.jsonl").write_text(json.dumps(row | {"anwser": "6"}))
+    with pytest.raises(ProblemFileError, match="anwser is not a field of a problem"):
+        read_problems(tmp_path / "a.jsonl")
+
+
+def test_a_problem_that_stands_twice_is_kept_once_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "twice.csv"
+    path.write_text('question,answer\nHow many?,"1,000"\nHow  many?,1000.0\nHow few?,2\n')
+    assert [problem.answer for problem in read_problems(path)] == ["1000", "2"]
+    assert capsys.readouterr().err == f"{path}: 3 rows are 2 different problems\n"
+    assert read_set(path).rows == 3
+    path.write_text("question,answer\nHow many?,5\nHow few?,2\nHow many?,6\n")
+    with pytest.raises(
+        ProblemFileError, match=r"twice\.csv, line 4: the question of line 2 again, but with the answer '6', not '5'"
+    ):
+        read_problems(path)
+    path.write_text("number,question,answer\n1,How many?,5\n1,How few?,5\n")
+    with pytest.raises(ProblemFileError, match="line 3: the id 1 stands on line 2 too"):
+        read_problems(path, columns={"id": "number"})
+
+
+def test_siblings_are_made_where_steps_can_be_carried_out_and_there_is_none() -> None:
+    question = "Ann has 24 apples in each of 3 boxes and eats 13 apples. How many apples are left?"
+    steps = (Step("", "24 * 3 = 72", "72"), Step("", "72 - 13 = 59", "59"))
+    problem = Problem("a", question, "59", steps=steps)
+    stored, wrong = replace(problem, sibling=Problem("b", "?", "1")), replace(problem, answer="60")
+    made, kept, none = with_siblings([problem, stored, wrong])
+    assert made.sibling is not None
+    assert made.sibling.answer != "59"
+    assert (kept, none) == (stored, wrong)

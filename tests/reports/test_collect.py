@@ -4,7 +4,7 @@ import pytest
 from reports.lessons import AFTER, BEFORE, DEMO, PROBLEMS, SWEEP, lesson, write_evaluation
 
 from diotima.errors import RunError
-from diotima.reports.collect import Findings, collect
+from diotima.reports.collect import Findings, collect, read_lessons
 from diotima.runs.run import Run
 from diotima.score import Score
 from diotima.statistics import mean_interval
@@ -127,6 +127,20 @@ def test_lessons_held_to_learn_from_are_shown_by_themselves_only(demo: Path) -> 
         run.add(lesson(0, 1, leaks=True), "tiny", {"leaked": Score(1.0), "solved_sibling": Score(0.5)})
     assert [one.label for one in collect(demo / "own", pairs=()).examinations] == ["tiny"]
     assert "tiny" not in [one.label for one in collect(demo, pairs=()).examinations]
+
+
+def test_lessons_are_read_by_the_name_of_their_tutor_with_their_valid_values_only(tmp_path: Path) -> None:
+    def unreadable(number: int, scores: dict[str, Score]) -> None:
+        if number == 0:
+            scores["leaked"] = Score.missing("unreadable")
+
+    write_evaluation(tmp_path / "exam", {"scripted/sweep": SWEEP}, unreadable)
+    (lessons,) = read_lessons(tmp_path).values()
+    assert (lessons.folder, lessons.label) == (tmp_path / "exam", "scripted/sweep")
+    assert ("p0", 1) in lessons.lessons
+    assert ("p0", 1) not in lessons.values["leaked"]
+    assert lessons.values["gain"]["p1", 2] == 0.25
+    assert len(lessons.lessons) == 2 * PROBLEMS
 
 
 def test_a_run_without_scores_has_nothing_to_report(tmp_path: Path) -> None:

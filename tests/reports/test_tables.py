@@ -1,18 +1,22 @@
 import io
 import json
+from math import nan
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from diotima.reports.collect import Comparison, Curve, Examination, Findings, collect
+from diotima.reports.collect import MEASURES, Comparison, Curve, Examination, Findings, collect
 from diotima.reports.tables import (
     DASH,
+    TUTOR_MEASURES,
+    Cell,
     comparison_table,
     curve_table,
     legend,
     percent,
     plain,
+    plain_interval,
     points,
     terminal,
     tutor_table,
@@ -41,12 +45,48 @@ def test_figures_are_written_with_a_true_minus_and_no_negative_zero() -> None:
 
 
 def test_a_missing_measure_is_a_dash_and_a_partial_one_says_how_many() -> None:
-    table = tutor_table([examined("x", addressed=Interval(0.8, 0.7, 0.9, 61))])
+    table = tutor_table(
+        [
+            examined("x", addressed=Interval(0.8, 0.7, 0.9, 61)),
+            examined("y", sibling=0.1, leaked=Interval(0, 0, 0.1, 100)),
+        ]
+    )
     cells = table.rows[0].cells
     assert cells[column(table, "leak rate")].text == "\N{EN DASH}"
     assert cells[column(table, "leak rate")].detail == "0 of 100 valid"
     assert cells[column(table, "addresses a wrong step")].detail == "70.0\N{EN DASH}90.0\n61 of 100 valid"
     assert "valid" not in cells[column(table, "sibling problem")].detail
+
+
+def test_what_no_tutor_has_gets_no_column() -> None:
+    titles = [title for title, _ in tutor_table([examined("x"), examined("y", unread=Interval(0, 0, 0.1, 9))]).columns]
+    assert titles == ["tutor", "n", "sibling problem", "unread answers"]
+    assert [title for title, _ in tutor_table([], brief=True).columns] == ["tutor", "n"]
+
+
+def test_levels_words_and_changes_are_written_each_in_its_way() -> None:
+    measures = {
+        "leak_level": Interval(2.125, 2, 2.25, 100),
+        "delta_same": Interval(-0.05, -0.1, 0.02, 100),
+        "tutor_words": Interval(41.25, 40, 42, 98),
+        "unread": Interval(0.01, 0, 0.02, 100),
+    }
+    table = tutor_table([examined("x", **measures)])
+    shown = [(table.rows[0].cells[column(table, title)]) for title in ("leak level", "change on the same")]
+    assert [(cell.text, cell.detail) for cell in shown] == [
+        ("2.12", f"2.00{DASH}2.25"),
+        ("\N{MINUS SIGN}5.0", "\N{MINUS SIGN}10.0 to +2.0"),
+    ]
+    brief = tutor_table([examined("x", **measures)], brief=True)
+    assert brief.rows[0].cells[column(brief, "words")] == Cell("41.2", "n=98")
+    assert brief.rows[0].cells[column(brief, "unread")] == Cell("1%", f"0{DASH}2")
+
+
+def test_limits_that_cannot_be_known_are_not_shown() -> None:
+    one = Examination("x", "exam", "reference", 1, {"solved_same": Interval(0.5, nan, nan, 1)}, None)
+    table = tutor_table([one])
+    assert table.rows[0].cells[column(table, "same problem")] == Cell("50.0%")
+    assert plain_interval(one.intervals["solved_same"]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
 
 
 def test_the_gain_is_signed_and_has_its_normalised_form_beside_it() -> None:
@@ -104,17 +144,33 @@ def test_the_table_of_a_curve_gives_means_of_blocks_of_steps() -> None:
     assert len(table.rows) == 4
 
 
-def test_the_brief_table_fits_a_terminal_of_80_columns() -> None:
-    wide = Interval(1.0, 0.95, 1.0, 99)
-    names = ("leaked", "solved_same", "control_sibling", "addressed", "well_formed", "tutor_turns")
-    tutors = [examined("scripted/random-step", gain=Interval(-0.1, -0.2, -0.1, 99), **dict.fromkeys(names, wide))]
+def printed(width: int) -> list[str]:
+    names = [name for name in TUTOR_MEASURES if name != "gain"]
+    wide = dict.fromkeys(names, Interval(1.0, 0.95, 1.0, 99))
+    tutors = [examined("scripted/random-step", gain=Interval(-0.1, -0.2, -0.1, 99), **wide)]
     out = io.StringIO()
-    Console(file=out, width=80).print(terminal(tutor_table(tutors, brief=True)))
-    assert "100%" in out.getvalue()
-    assert f"95{DASH}100" in out.getvalue()
-    assert "…\N{MINUS SIGN}10" in out.getvalue()
-    assert max(map(len, out.getvalue().splitlines())) <= 80
+    Console(file=out, width=width).print(terminal(tutor_table(tutors, brief=True)))
+    return out.getvalue().splitlines()
+
+
+def test_a_table_too_wide_for_its_terminal_goes_on_below() -> None:
+    narrow, broad = printed(80), printed(140)
+    assert max(map(len, narrow)) <= 80
+    assert sum("scripted/" in line for line in broad) == 1
+    assert [line.split()[0] for line in narrow if " leak " in line or " words" in line] == ["tutor", "tutor"]
+    assert sum("random-step" in line for line in narrow) == 2
+    for shown in (narrow, broad):
+        text = "\n".join(shown)
+        assert all(MEASURES[name].brief in text for name in TUTOR_MEASURES)
+        assert "100%" in text
+        assert f"95{DASH}100" in text
+        assert "…\N{MINUS SIGN}10" in text
     assert "aims: addresses a wrong step" in legend()
+
+
+def test_a_very_narrow_terminal_still_shows_every_column() -> None:
+    text = "\n".join(printed(24))
+    assert all(MEASURES[name].brief in text for name in TUTOR_MEASURES)
 
 
 def test_the_plain_form_is_json_without_nan(demo: Path) -> None:

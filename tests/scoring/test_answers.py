@@ -1,6 +1,7 @@
 import pytest
 
-from diotima.scoring.answers import final_answer, same_answer
+from diotima.scoring.answers import final_answer, final_formula, final_quantity, final_words, same_answer
+from diotima.scoring.choices import final_choice
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,68 @@ def test_final_answer(text: str, expected: str | None) -> None:
 )
 def test_same_answer(given: str, expected: str, same: bool | None) -> None:
     assert same_answer(given, expected) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The answer is 5 km.", "5 km"),
+        ("The answer is 12 apples because 3 are gone", "12"),
+        ("The answer is 1.5 million", "1.5 million"),
+        ("The answer is 3 hours 20 minutes.", "3 hours 20 minutes"),
+        ("The answer is 6 - 5i", "6 - 5i"),
+        ("Answer: 5 + 7 = 12", "12"),
+        ("The answer is $5 and not $6", "$5"),
+        (r"The answer is $\$32,\!348$.", r"\$32,\!348"),
+        (r"\boxed{Ann has 57 apples}", "57 apples"),
+        ("So it is 7", "7"),
+        ("no number", None),
+    ],
+)
+def test_final_quantity(text: str, expected: str | None) -> None:
+    assert final_quantity(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The answer is 1, -2.", "1, -2"),
+        ("The answer is (6, 31, -1). I used 5.", "(6, 31, -1)"),
+        (r"Since $x^2=2$, we get $\sqrt{2}$ in the end", r"\sqrt{2}"),
+        ("The answer is y = 2x + 3.", "y = 2x + 3"),
+        (r"\frac{\pi}{2}", r"\frac{\pi}{2}"),
+        ("She pays $5 and he pays $6 today", None),
+        ("I am lost", None),
+    ],
+)
+def test_final_formula(text: str, expected: str | None) -> None:
+    assert final_formula(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Evelyn", "Evelyn"),
+        ("The answer is Evelyn.", "Evelyn"),
+        ("Evelyn was fast, 4 times", "Evelyn was fast"),
+        ("Let me think about this", None),
+        ("", ""),
+    ],
+)
+def test_final_words(text: str, expected: str | None) -> None:
+    assert final_words(text, "Evelyn") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The answer is (B) 12.", "B"),
+        ("It is not (B). I choose (A).", "A"),
+        ("(A) is too small. (C) fits.", "C"),
+        ("B. because it is larger than (C)", "B"),
+        ("the answer is a small number", None),
+        ("A dog", None),
+    ],
+)
+def test_final_choice(text: str, expected: str | None) -> None:
+    assert final_choice(text) == expected

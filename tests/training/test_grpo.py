@@ -29,7 +29,7 @@ def test_a_mistake_is_told_before_anything_is_loaded(problems, tmp_path, changes
 
 
 def test_too_few_problems_for_one_step_are_refused(problems, tmp_path):
-    with pytest.raises(SettingsError, match="holds 24 problems, and every step takes 25;"):
+    with pytest.raises(SettingsError, match="holds 24 problems that can be used, and every step takes 25;"):
         prepare(settings(problems, tmp_path, trl={"per_device_train_batch_size": 100}))
     prepare(settings(problems, tmp_path, trl={"per_device_train_batch_size": 96}))
 

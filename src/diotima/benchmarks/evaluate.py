@@ -8,13 +8,14 @@ problem; a model is examined at each temperature asked for. Lessons and scores g
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pydantic
 
-from diotima.classroom.casting import cast_tutor
+from diotima.classroom.casting import cast_student, cast_tutor
 from diotima.classroom.roles import Role
-from diotima.classroom.teach import HoldingSettings, hold_lessons, problems_of, recorded
+from diotima.classroom.syllabus import problems_for
+from diotima.classroom.teach import HoldingSettings, hold_lessons, recorded
 from diotima.errors import SettingsError
 from diotima.reports.collect import collect
 from diotima.reports.tables import legend, plain, terminal, tutor_table
@@ -22,11 +23,12 @@ from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """One text stands for a tuple of one."""
     return (str(value),) if isinstance(value, str | Path) else value
 
 
-OneOrMore = Annotated[tuple[str, ...], pydantic.BeforeValidator(_as_tuple)]
+OneOrMore = Annotated[tuple[str, ...], pydantic.BeforeValidator(as_tuple)]
 
 
 class Settings(HoldingSettings):
@@ -38,8 +40,8 @@ class Settings(HoldingSettings):
     """The tutor's name in tables, once for each tutor; by default as it is called."""
     temperature: tuple[float, ...] = (1.0,)
     """Temperature at which models are examined, 0 is greedy; may be given several times. Scripted tutors have none."""
-    split: Literal["train", "test"] = "test"
-    """Which file to take, if problems is a folder."""
+    split: str = "test"
+    """Which split to take, if problems is a folder, or an hf:NAME without @SPLIT."""
     table: bool = True
     """Print the table at the end."""
 
@@ -61,28 +63,29 @@ def check(settings: Settings) -> None:
 def run(settings: Settings) -> Path:
     """Examine every tutor; returns the run's folder."""
     check(settings)
-    problems = problems_of(settings, settings.split)
+    student = cast_student(settings)
+    problems = problems_for(student, settings)
     made_of = recorded(settings, *settings.tutor)
     with Run.create(settings.out, stage="evaluate", settings=made_of, seed=settings.seed) as record:
         for name, label in zip(settings.tutor, settings.label or settings.tutor, strict=True):
             tutor = cast_tutor(name, settings, 0.0)
             if not isinstance(tutor, Role):
-                hold_lessons(label, tutor, problems, settings, record)
+                hold_lessons(label, tutor, student, problems, settings, record)
                 continue
             for temperature in settings.temperature:
                 sampling = replace(tutor.sampling, temperature=temperature)
                 warm = replace(tutor, sampling=sampling)
-                hold_lessons(f"{label} T={temperature:g}", warm, problems, settings, record)
+                hold_lessons(f"{label} T={temperature:g}", warm, student, problems, settings, record)
         record.finish()
-    show(settings)
+    show(settings.out, settings.table)
     return settings.out
 
 
-def show(settings: Settings) -> None:
-    """Write ``summary.json``, the figures for machines, and print the table for people."""
-    findings = collect(settings.out, pairs=())
-    write_json(settings.out / "summary.json", {"tutors": plain(findings)["tutors"]})
-    if settings.table:
+def show(folder: Path, table: bool = True) -> None:
+    """Write ``summary.json``, the figures for machines, and with ``table`` print them for people."""
+    findings = collect(folder, pairs=())
+    write_json(folder / "summary.json", {"tutors": plain(findings)["tutors"]})
+    if table:
         from rich.console import Console
 
         console = Console()

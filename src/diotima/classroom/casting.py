@@ -1,32 +1,64 @@
 """Who plays in a lesson, by name: the settings that all stages with lessons share, and what they mean.
 
 A tutor is ``scripted/NAME`` (a reference tutor), a model (``tiny``, ``hf/FOLDER``, any folder) or
-``package.module:factory``. A model folder that diotima has made holds ``tutor.json``, which says with which prompt the
-tutor was trained and how much of the problem it saw; that is what it plays with unless the settings say otherwise.
+``package.module:factory``. A student is ``learner``, the simulated one, or any of these models with a persona; its
+weights are frozen, whatever happens to the tutor's. A model folder that diotima has made holds ``tutor.json``, which
+says with which prompt the tutor was trained and how much of the problem it saw; that is what it plays with unless the
+settings say otherwise.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom.learner import Learner, LearnerParameters
 from diotima.classroom.lesson import Classroom, Limits, Participant
 from diotima.classroom.roles import Role, Sees
+from diotima.classroom.students import ModelStudent, Requests, Student
 from diotima.classroom.tutors import BLIND, REFERENCE, scripted_tutor
 from diotima.dialogue import STUDENT, TUTOR
 from diotima.errors import ModelError, SettingsError
 from diotima.models.chat import ChatModel, Sampling
-from diotima.models.opening import model_folder, open_model, use_threads
-from diotima.prompt import load_prompt
+from diotima.models.opening import model_folder, open_model, use_threads, weights_fingerprint
+from diotima.prompt import Prompt, load_prompt
 from diotima.settings import Settings
 
 TUTOR_FILE = "tutor.json"
+LEARNER = "learner"
+SCRIPTED = "scripted/"
 
 
-class LessonSettings(Settings):
+class StudentSettings(Settings):
+    """Who learns, or sits an exam."""
+
+    student: str = LEARNER
+    """Who is taught: learner, the simulated one, or a model: tiny, a folder, hf/NAME, package.module:factory ..."""
+    student_prompt: str = "student/cooperative"
+    """The persona of a student model: a name such as student/cooperative or student/demanding, or a file."""
+    student_temperature: NonNegativeFloat = 0.6
+    """Temperature of a student model, in lessons and at exams; 0 is greedy, and all attempts are the same."""
+    student_max_tokens: PositiveInt = 200
+    """The longest turn of a student model, in tokens."""
+    solution_max_tokens: PositiveInt = 1024
+    """The longest solution of a student model at an exam, in tokens."""
+    student_names: tuple[str, ...] = ("Amina", "Bao", "Elif", "Kofi", "Lucia", "Mateo", "Priya", "Yusuf")
+    """What students are called in prompts that use {{name}}, one drawn for each lesson; if empty, "the student"."""
+    learner_seed: int = 0
+    """Seed of the simulated learner: which skills it lacks on which problem."""
+    learner_guided: float = LearnerParameters().guided
+    """P(learn) of the simulated learner from a question that names a step and its concept."""
+    learner_confused: float = LearnerParameters().confused
+    """P(forget) of the simulated learner when a turn contradicts itself."""
+    threads: PositiveInt | None = None
+    """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
+
+
+class LessonSettings(StudentSettings):
     """What every stage with lessons has to know about them."""
 
     tutor_prompt: str | None = None
@@ -35,24 +67,14 @@ class LessonSettings(Settings):
     """How much of the problem the prompt may contain: question, answer or solution; by default as in training."""
     max_tokens: PositiveInt = 120
     """The longest reply of a tutor model, thought included, in tokens."""
-    student: Literal["learner"] = "learner"
-    """Who is taught: the simulated learner."""
-    learner_seed: int = 0
-    """Seed of the simulated learner: which skills it lacks on which problem."""
-    learner_guided: float = LearnerParameters().guided
-    """P(learn) of the simulated learner from a question that names a step and its concept."""
-    learner_confused: float = LearnerParameters().confused
-    """P(forget) of the simulated learner when a turn contradicts itself."""
     opens: Literal["tutor", "student"] = STUDENT
     """Who speaks first; the student opens with an attempt of its own."""
     tutor_turns: PositiveInt = 8
-    """The most turns a tutor gets; the simulated learner leaves after one more than it has gaps."""
+    """The most turns a tutor gets; the simulated learner leaves after one more than it has gaps, a model never."""
     most_tokens: PositiveInt | None = None
     """The longest dialogue, in tokens of a model in this process."""
     most_words: PositiveInt | None = None
     """The longest dialogue, in words spoken by both."""
-    threads: PositiveInt | None = None
-    """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +105,90 @@ def remember_part(folder: Path, part: Part) -> None:
 
 def cast_tutor(name: str, settings: LessonSettings, temperature: float) -> Participant:
     """The tutor of that name. Raises SettingsError or ModelError if there is none."""
-    kind, _, script = name.partition("/")
-    if kind == "scripted":
-        tutor = scripted_tutor(script)
+    if name.startswith(SCRIPTED):
+        tutor = scripted_tutor(name.removeprefix(SCRIPTED))
         if tutor is None:
             raise SettingsError(f"there is no tutor {name}; scripted tutors are {', '.join([*REFERENCE, *BLIND])}")
         return tutor
-    folder = model_folder(name) if ":" not in name else None
-    model = open_model(name)
-    if settings.threads is not None:
-        use_threads(settings.threads)
-    return model_role(model, part_of(folder, settings), settings, temperature)
+    return model_role(_open(name, settings), part_of(_folder(name), settings), settings, temperature)
 
 
 def model_role(model: ChatModel, part: Part, settings: LessonSettings, temperature: float) -> Role:
     """A model in the tutor's role."""
     sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens)
-    return Role(TUTOR, model, load_prompt(part.prompt), sampling, part.sees)
+    return Role(TUTOR, model, load_prompt(part.prompt), sampling, part.sees, settings.student_names)
 
 
-def cast_student(settings: LessonSettings) -> Learner:
-    """The student."""
+def cast_student(settings: StudentSettings) -> Student:
+    """The student: simulated, or played by a model. Raises ModelError or PromptError if there is none of that name.
+
+    Weights are shared with a tutor of the same name, but only while one of them is held on to.
+    """
+    if settings.student == LEARNER:
+        return cast_learner(settings)
+    persona = load_prompt(settings.student_prompt)
+    speaking = Sampling(temperature=settings.student_temperature, max_tokens=settings.student_max_tokens)
+    solving = replace(speaking, max_tokens=settings.solution_max_tokens)
+    with _explained(settings):
+        model = _open(settings.student, settings)
+    return ModelStudent(model, persona, speaking, solving, settings.student_names)
+
+
+def cast_learner(settings: StudentSettings) -> Learner:
+    """The simulated learner, for what nobody else can do. Raises SettingsError if the student is another."""
+    if settings.student != LEARNER:
+        raise SettingsError(f"student = {settings.student}: this needs the simulated student, which is called learner")
     parameters = LearnerParameters(guided=settings.learner_guided, confused=settings.learner_confused)
     return Learner(settings.learner_seed, parameters)
+
+
+def cast_fingerprints(settings: LessonSettings, *tutors: str) -> dict[str, dict[str, str]]:
+    """What names alone do not tell about who plays: the ``weights`` of every model with a folder, and all ``prompts``.
+
+    A folder may hold another model tomorrow, and a prompt be edited. Raises ModelError or PromptError for a name
+    that is none, before anything is loaded.
+    """
+    models = {name: _folder(name) for name in tutors if not name.startswith(SCRIPTED)}
+    mine = _fingerprints(models, [load_prompt(part_of(folder, settings).prompt) for folder in models.values()])
+    return {kind: mine[kind] | of_student for kind, of_student in student_fingerprints(settings).items()}
+
+
+def student_fingerprints(settings: StudentSettings) -> dict[str, dict[str, str]]:
+    """The same of the student alone, see `cast_fingerprints`."""
+    if settings.student == LEARNER:
+        return _fingerprints({}, [])
+    requests = Requests()
+    prompts = [load_prompt(settings.student_prompt), requests.attempt, requests.solution, requests.sibling]
+    with _explained(settings):
+        return _fingerprints({settings.student: _folder(settings.student)}, prompts)
+
+
+def _fingerprints(folders: Mapping[str, Path | None], prompts: Iterable[Prompt]) -> dict[str, dict[str, str]]:
+    return {
+        "weights": {name: weights_fingerprint(folder) for name, folder in folders.items() if folder},
+        "prompts": {prompt.name: prompt.fingerprint for prompt in prompts},
+    }
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of a model, or None for one that is made by a function."""
+    return None if name.startswith(SCRIPTED) or ":" in name else model_folder(name)
+
+
+def _open(name: str, settings: StudentSettings) -> ChatModel:
+    model = open_model(name)
+    if settings.threads is not None:
+        use_threads(settings.threads)
+    return model
+
+
+@contextmanager
+def _explained(settings: StudentSettings) -> Iterator[None]:
+    """Say that it is the student's model which cannot be had."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"student = {settings.student}: {error} (the simulated student is called learner)") from None
 
 
 def furnish(tutor: Participant, student: Participant, settings: LessonSettings) -> Classroom:

@@ -5,17 +5,19 @@ stands the sibling, the same structure with other numbers and another story, and
 (the control). Learning is what transfers.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from diotima.classroom.reading import read_turn
+from diotima.classroom.reading import read_dialogue
 from diotima.classroom.work import wrong_steps
 from diotima.dialogue import TUTOR, Dialogue
 from diotima.problems.problem import Problem
 from diotima.score import Score
-from diotima.scoring.answers import final_answer, same_answer
+from diotima.scoring.marking import Marker, read_answer
+from diotima.scoring.verdict import Verdict
 
 
 class Examinee(Protocol):
@@ -32,38 +34,65 @@ class Exam:
 
     ``solved_before`` and ``solved_same``: this problem, before and after. ``solved_sibling`` and ``control_sibling``:
     its sibling, after the lesson and without any. ``delta_same`` and ``gain``: the differences. A problem without
-    a sibling has no sibling scores.
+    a sibling has no sibling scores. ``unread``: the share of all attempts whose answer could not be compared with the
+    reference; they count neither as solved nor as not. An attempt that names no answer at all has not solved it.
     """
 
     student: Examinee
     attempts: int = 16
+    marker: Marker = field(default_factory=Marker)
 
     async def score(self, dialogue: Dialogue) -> dict[str, Score]:
         """Examine the student of one lesson."""
         problem, untaught = dialogue.problem, Dialogue(dialogue.problem, seed=dialogue.seed)
-        before = await self._solve_rate(problem, untaught)
-        same = await self._solve_rate(problem, dialogue)
-        sibling = await self._solve_rate(problem.sibling, dialogue)
-        control = await self._solve_rate(problem.sibling, untaught)
+        before, same, sibling, control = await asyncio.gather(
+            self._sit(problem, untaught),
+            self._sit(problem, dialogue),
+            self._sit(problem.sibling, dialogue),
+            self._sit(problem.sibling, untaught),
+        )
+        papers = [paper for paper in (before, same, sibling, control) if paper is not None]
+        unread = sum(paper.unread for paper in papers) / (self.attempts * len(papers))
         return {
-            "solved_before": before,
-            "solved_same": same,
-            "delta_same": _difference(before, same),
-            "solved_sibling": sibling,
-            "control_sibling": control,
-            "gain": _difference(control, sibling),
+            "solved_before": _solve_rate(before),
+            "solved_same": _solve_rate(same),
+            "delta_same": _difference(_solve_rate(before), _solve_rate(same)),
+            "solved_sibling": _solve_rate(sibling),
+            "control_sibling": _solve_rate(control),
+            "gain": _difference(_solve_rate(control), _solve_rate(sibling)),
+            "unread": Score(unread),
         }
 
-    async def _solve_rate(self, problem: Problem | None, after: Dialogue) -> Score:
+    async def _sit(self, problem: Problem | None, after: Dialogue) -> "Paper | None":
         if problem is None:
-            return Score.missing("the problem has no sibling")
-        solved = read = 0
-        for text, times in Counter(await self.student.attempts(problem, after, self.attempts)).items():
-            answer = final_answer(text)
-            mark = same_answer(answer, problem.answer) if answer is not None else None
-            if mark is not None:
-                solved, read = solved + times * mark, read + times
-        return Score(solved / read) if read else Score.missing("no attempt could be read")
+            return None
+        return await mark_all(await self.student.attempts(problem, after, self.attempts), problem.answer, self.marker)
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """The marks of several attempts at one problem: how many solved it, and how many could not be marked."""
+
+    attempts: int
+    solved: int
+    unread: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share solved of those that could be marked; None if there is none."""
+        marked = self.attempts - self.unread
+        return self.solved / marked if marked else None
+
+
+async def mark_all(attempts: Sequence[str], expected: str, marker: Marker) -> Paper:
+    """Mark attempts at one problem, equal ones once."""
+    solved = unread = 0
+    for text, times in Counter(attempts).items():
+        verdict = await marker.mark(text, expected)
+        solved += times * (verdict == Verdict.CORRECT)
+        if verdict not in (Verdict.CORRECT, Verdict.INCORRECT) and read_answer(text, expected):
+            unread += times
+    return Paper(len(attempts), solved, unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +113,12 @@ class Conduct:
             names = ("addressed", "first_wrong", "well_formed", "ended", "cut", "tutor_words")
             return dict.fromkeys(names, nothing) | {"tutor_turns": Score(0.0)}
         addressed, first, asked = 0, 0, 0
-        for before, turn in zip(dialogue.turns, dialogue.turns[1:], strict=False):
-            wrong = wrong_steps(before.text, dialogue.problem) if turn.speaker == TUTOR else None
+        for index, reading in read_dialogue(dialogue):
+            wrong = wrong_steps(dialogue.turns[index - 1].text, dialogue.problem) if index else None
             if wrong:
-                step = read_turn(turn.text, dialogue.problem).step
                 asked += 1
-                addressed += step in wrong
-                first += step == min(wrong)
+                addressed += reading.step in wrong
+                first += reading.step == min(wrong)
         missing = Score.missing("no tutor turn followed work with a mistake in it")
         return {
             "addressed": Score(addressed / asked) if asked else missing,
@@ -101,6 +129,12 @@ class Conduct:
             "tutor_turns": Score(float(len(turns))),
             "tutor_words": Score(float(sum(len(turn.text.split()) for turn in turns))),
         }
+
+
+def _solve_rate(paper: Paper | None) -> Score:
+    if paper is None:
+        return Score.missing("the problem has no sibling")
+    return Score.missing("no attempt could be read") if paper.rate is None else Score(paper.rate)
 
 
 def _difference(first: Score, second: Score) -> Score:

@@ -19,13 +19,19 @@ run side by side and be resumed. It has patience for one tutor turn more than it
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from diotima.classroom.reading import Reading, read_turn
-from diotima.classroom.work import lines_shown, operands, write_work
+from diotima.classroom.reading import Reading, read_dialogue
+from diotima.classroom.work import components, plan, write_work
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
 from diotima.errors import ProblemFileError
-from diotima.problems.arithmetic import Calculation
-from diotima.problems.problem import Problem, Step
-from diotima.problems.skills import SKILLS, calculate, wrong_result
+from diotima.problems.arithmetic import Calculation, Value
+from diotima.problems.problem import Problem
+from diotima.problems.skills import SKILLS, carry_out, wrong_calculation
+
+_SKILLS = frozenset(SKILLS)
+UNREADABLE = (
+    "has no steps that the simulated learner can work out: each needs a calculation such as 12 + 7 = 19 that is right, "
+    "and the last one must come to the answer"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Learner:
 
     def gaps(self, problem: Problem) -> frozenset[str]:
         """The skills of this problem that the learner has not mastered before the lesson."""
-        skills = sorted({step.skill for step in problem.steps if step.skill})
+        skills = sorted(set(components(problem)))
         span = self.most_gaps - self.fewest_gaps + 1
         count = self.fewest_gaps + stable_seed("gaps", self.seed, problem.id) % span
         skills.sort(key=lambda skill: stable_seed("gap", self.seed, problem.id, skill))
@@ -88,19 +94,13 @@ class Learner:
 
     def reactions(self, dialogue: Dialogue) -> Iterator[Reaction]:
         """What each tutor turn did, in order."""
-        problem = dialogue.problem
-        mastered = frozenset(SKILLS) - self.gaps(problem)
+        mastered = self._mastered_before(dialogue.problem)
         told: frozenset[int] = frozenset()
-        known: set[int] = set()
-        for index, turn in enumerate(dialogue.turns):
-            if turn.speaker == TUTOR:
-                reading = read_turn(turn.text, problem, known)
-                told |= reading.told
-                reaction = self._react(reading, dialogue, index, mastered, told)
-                mastered = reaction.mastered
-                yield reaction
-            else:
-                known.update(line.result for line in lines_shown(turn.text).values())
+        for index, reading in read_dialogue(dialogue):
+            told |= reading.told
+            reaction = self._react(reading, dialogue, index, mastered, told)
+            mastered = reaction.mastered
+            yield reaction
 
     async def speak(self, dialogue: Dialogue) -> Turn:
         """Its work on the problem, as far as it has come. Raises ProblemFileError if it cannot read the steps."""
@@ -117,9 +117,12 @@ class Learner:
             told = frozenset()
         return [self._work(after, problem, f"exam {sample}", mastered, told) for sample in range(count)]
 
+    def _mastered_before(self, problem: Problem) -> frozenset[str]:
+        return _SKILLS.union(components(problem)) - self.gaps(problem)
+
     def _state(self, dialogue: Dialogue) -> tuple[frozenset[str], frozenset[int]]:
         """The skills mastered and the results told, after this dialogue."""
-        mastered, told = frozenset(SKILLS) - self.gaps(dialogue.problem), frozenset[int]()
+        mastered, told = self._mastered_before(dialogue.problem), frozenset[int]()
         for reaction in self.reactions(dialogue):
             mastered, told = reaction.mastered, reaction.told
         return mastered, told
@@ -127,40 +130,34 @@ class Learner:
     def _work(
         self, dialogue: Dialogue, problem: Problem, occasion: str, mastered: frozenset[str], told: frozenset[int]
     ) -> str:
-        if not problem.steps:
-            raise ProblemFileError(f"problem {problem.id} has no steps, and the simulated learner goes step by step")
+        steps = plan(problem)
+        if steps is None:
+            raise ProblemFileError(f"problem {problem.id} {UNREADABLE}")
         lines: list[Calculation] = []
-        before: Step | None = None
-        for index, step in enumerate(problem.steps):
-            asked = operands(step, before, lines[-1].result if lines else None)
-            if asked is None or step.skill not in SKILLS:
-                raise ProblemFileError(
-                    f"problem {problem.id}, step {index + 1}: the simulated learner needs work of the form 12 + 7 = 19 "
-                    f"and one of the skills {', '.join(SKILLS)}, not {step.work!r} and {step.skill!r}"
-                )
-            left, operator, right = asked
+        own: dict[int, Value] = {}
+        for index, step in enumerate(steps):
+            expression = step.asked(own)
+            right = step.result if expression is step.expression else carry_out(expression, step.skill)
             where = (dialogue.seed, problem.id, occasion, index)
             if index in told and self._chance("copy", *where) < self.parameters.copied:
-                lines.append(Calculation(left, operator, right, int(step.result)))
+                line = Calculation(expression, step.result)
             elif self._chance("work", *where) < (
-                self.parameters.correct if step.skill in mastered else self.parameters.guess
+                self.parameters.correct if step.component in mastered else self.parameters.guess
             ):
-                lines.append(Calculation(left, operator, right, calculate(left, operator, right)))
-            elif step.skill in mastered:
-                lines.append(Calculation(left, operator, right, calculate(left, operator, right) + 1))
+                line = Calculation(expression, right)
+            elif step.component in mastered:
+                line = Calculation(expression, right + 1)
             else:
-                choice = stable_seed("mal-rule", self.seed, dialogue.problem.id, step.skill)
-                operator, result = wrong_result(SKILLS[step.skill], left, right, choice)
-                lines.append(Calculation(left, operator, right, result))
-            before = step
+                choice = stable_seed("mal-rule", self.seed, dialogue.problem.id, step.component)
+                line = wrong_calculation(expression, step.skill, choice)
+            lines.append(line)
+            own[index] = line.result
         return write_work(lines)
 
     def _react(
         self, reading: Reading, dialogue: Dialogue, index: int, mastered: frozenset[str], told: frozenset[int]
     ) -> Reaction:
-        skill, learning, forgetting = self._effect(reading, dialogue.problem)
-        if reading.words > self.parameters.long:
-            learning, forgetting = learning / 2, forgetting / 2
+        skill, learning, forgetting = self.effect(reading, dialogue.problem)
         chance = self._chance("learn", dialogue.seed, dialogue.problem.id, index)
         knows = skill in mastered
         learned = skill is not None and not knows and chance < learning
@@ -171,9 +168,14 @@ class Learner:
             mastered -= {skill}
         return Reaction(reading, skill, 0.0 if knows else learning, learned, forgot, mastered, told)
 
-    def _effect(self, reading: Reading, problem: Problem) -> tuple[str | None, float, float]:
+    def effect(self, reading: Reading, problem: Problem) -> tuple[str | None, float, float]:
         """The skill a turn bears on, P(learn) if it is not mastered, P(forget) if it is."""
-        skills = [step.skill for step in problem.steps]
+        skill, learning, forgetting = self._effect_of_words(reading, problem)
+        share = 0.5 if reading.words > self.parameters.long else 1.0
+        return skill, learning * share, forgetting * share
+
+    def _effect_of_words(self, reading: Reading, problem: Problem) -> tuple[str | None, float, float]:
+        skills = components(problem)
         if len(skills) - 1 in reading.told:
             return None, 0.0, 0.0
         if reading.told:

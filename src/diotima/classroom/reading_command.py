@@ -8,7 +8,6 @@ were taken for the step and the concept, which results were told, and how P(lear
 """
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diotima.classroom.learner import Learner, Reaction
@@ -16,8 +15,9 @@ from diotima.classroom.reading import Reading
 from diotima.classroom.work import lines_shown, wrong_steps
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import SettingsError
-from diotima.problems.files import read_problems
+from diotima.problems.files import read_set
 from diotima.problems.problem import Problem, Step
+from diotima.problems.source import Source
 from diotima.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Settings(BaseSettings):
 
     text: str
     """What the tutor says."""
-    problems: Path | None = None
-    """A file of problems; by default a small example is used."""
+    problems: Source | None = None
+    """A set of problems: a file, a folder or hf:NAME; by default a small example is used."""
     problem: int = 1
     """Which problem of that file, counted from 1."""
     learner_seed: int = 0
@@ -73,7 +73,7 @@ def run(settings: Settings) -> None:
 def _problem(settings: Settings) -> Problem:
     if settings.problems is None:
         return EXAMPLE
-    problems = read_problems(settings.problems)
+    problems = read_set(settings.problems).problems
     if not 1 <= settings.problem <= len(problems):
         raise SettingsError(f"problem = {settings.problem}: {settings.problems} holds problems 1 to {len(problems)}")
     return problems[settings.problem - 1]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from diotima.classroom.work import wrong_steps
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
+from diotima.problems.numbers import find_numbers
 from diotima.problems.problem import Problem
 from diotima.problems.skills import SKILLS
 
@@ -39,10 +40,22 @@ def draw(what: str, dialogue: Dialogue) -> int:
 
 
 def hint(problem: Problem, step: int, choice: int = 0) -> str:
-    """A guiding turn: the step, and a question that names its concept."""
-    skill = problem.steps[step].skill
-    questions = SKILLS[skill].questions if skill in SKILLS else (problem.steps[step].question,)
-    return f"Look at step {step + 1}. {questions[choice % len(questions)]}"
+    """A guiding turn: the step, and a question that names its concept.
+
+    Where the solution comes from elsewhere the turn is the step's official sub-question and no more; without one it is
+    the step's sentence with its numbers left out.
+    """
+    skill, question, text = problem.steps[step].skill, problem.steps[step].question, problem.steps[step].text
+    if skill in SKILLS:
+        questions = SKILLS[skill].questions
+        return f"Look at step {step + 1}. {questions[choice % len(questions)]}"
+    return question or f"How would you fill the gaps here: {_without_numbers(text)}"
+
+
+def _without_numbers(text: str) -> str:
+    for number in reversed(find_numbers(text, labels=True)):
+        text = text[: number.start] + "___" + text[number.end :]
+    return text
 
 
 def guide(dialogue: Dialogue) -> str:

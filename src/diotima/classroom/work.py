@@ -5,13 +5,32 @@ Work is one line per step and an answer::
     Line 1: 17 + 57 = 74
     Line 2: 74 + 14 = 88
     My answer is 88.
+
+A right operation on a wrong amount is an error carried forward, not a new one; so it matters which number of a step
+is the result of an earlier step. In a step with a named skill it is the first number; in a solution from elsewhere
+every number that equals an earlier result and is not given in the question.
 """
 
 import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
-from diotima.problems.arithmetic import Calculation, read_calculation
-from diotima.problems.problem import Problem, Step
-from diotima.problems.skills import calculate
+from diotima.problems.arithmetic import (
+    Calculation,
+    Expression,
+    Value,
+    agrees,
+    evaluate,
+    operands,
+    parse_calculation,
+    read_calculation,
+    whole,
+    with_operands,
+)
+from diotima.problems.numbers import find_numbers
+from diotima.problems.problem import Problem
+from diotima.problems.skills import SKILLS, carry_out
 
 _LINE = re.compile(r"^Line (\d+): (.+)$", re.MULTILINE)
 
@@ -19,25 +38,81 @@ _LINE = re.compile(r"^Line (\d+): (.+)$", re.MULTILINE)
 def write_work(lines: list[Calculation]) -> str:
     """The lines of a student's work and the answer below."""
     written = [f"Line {index}: {line}" for index, line in enumerate(lines, 1)]
-    return "\n".join([*written, f"My answer is {lines[-1].result}."])
+    return "\n".join([*written, f"My answer is {str(lines[-1]).rpartition('= ')[2]}."])
 
 
 def lines_shown(text: str) -> dict[int, Calculation]:
     """The readable lines of written work: index of the step (from 0) to what stands there."""
-    lines = ((int(number) - 1, read_calculation(line)) for number, line in _LINE.findall(text))
+    lines = (
+        (int(number) - 1, parse_calculation(line) or read_calculation(line)) for number, line in _LINE.findall(text)
+    )
     return {index: line for index, line in lines if line is not None}
 
 
-def operands(step: Step, before: Step | None, own_result: int | None) -> tuple[int, str, int] | None:
-    """The step's operands as the student meets them, its own earlier result standing for the right one.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A step as a student meets it.
 
-    None if the step's work is not a plain calculation.
+    ``expression`` and ``result``: its calculation. ``numbers``: those of the expression; ``earlier``: for each of them
+    the earlier step whose result it is, or None. ``skill``: its named skill or "". ``component``: the knowledge
+    component, which is the skill or, for want of one, the step itself ("step 2"): a sibling has the same steps in the
+    same places, so what was learned about a step's idea serves there too.
     """
-    right = read_calculation(step.work)
-    if right is None:
+
+    expression: Expression
+    result: Value
+    numbers: tuple[Value, ...]
+    earlier: tuple[int | None, ...]
+    skill: str
+    component: str
+
+    def asked(self, own: Mapping[int, Value]) -> Expression:
+        """The expression with the student's own earlier results in the place of the right ones."""
+        for number, index in zip(self.numbers, self.earlier, strict=True):
+            if index is not None and own.get(index, number) != number:
+                break
+        else:
+            return self.expression
+        mine = (n if k is None else own.get(k, n) for n, k in zip(self.numbers, self.earlier, strict=True))
+        return with_operands(self.expression, mine)
+
+
+@lru_cache(maxsize=8192)
+def plan(problem: Problem) -> tuple[Planned, ...] | None:
+    """The way through a problem, or None if it has no steps or the calculation of one cannot be read."""
+    read = [parse_calculation(step.work) or read_calculation(step.work) for step in problem.steps]
+    steps = [step for step in read if step is not None]
+    if not steps or len(steps) < len(read):
         return None
-    continues = before is not None and own_result is not None and before.result == str(right.left)
-    return (own_result if continues and own_result is not None else right.left), right.operator, right.right
+    given = {whole(number.value) for number in find_numbers(problem.question)}
+    planned = []
+    for index, (step, reference) in enumerate(zip(problem.steps, steps, strict=True)):
+        results = [earlier.result for earlier in steps[:index]]
+        numbers = list(operands(reference.expression))
+        earlier = _first_only(numbers, results) if step.skill in SKILLS else _earlier(numbers, results, given)
+        name = step.skill or f"step {index + 1}"
+        planned.append(Planned(reference.expression, reference.result, tuple(numbers), earlier, step.skill, name))
+    return tuple(planned)
+
+
+@lru_cache(maxsize=8192)
+def components(problem: Problem) -> tuple[str, ...]:
+    """The knowledge component of every step, see `Planned`."""
+    return tuple(step.skill or f"step {index}" for index, step in enumerate(problem.steps, 1))
+
+
+def _first_only(numbers: list[Value], results: list[Value]) -> tuple[int | None, ...]:
+    continues = bool(results) and numbers[0] == results[-1]
+    return (len(results) - 1 if continues else None, *(None for _ in numbers[1:]))
+
+
+def _earlier(numbers: list[Value], results: list[Value], given: Collection[Value]) -> tuple[int | None, ...]:
+    linked: list[int | None] = []
+    for position, number in enumerate(numbers):
+        found = [index for index, result in enumerate(results) if result == number and index not in linked]
+        follows = bool(found) and position == 0 and found[-1] == len(results) - 1
+        linked.append(found[-1] if found and (follows or number not in given) else None)
+    return tuple(linked)
 
 
 def wrong_steps(text: str, problem: Problem) -> frozenset[int] | None:
@@ -46,13 +121,19 @@ def wrong_steps(text: str, problem: Problem) -> frozenset[int] | None:
     A right operation on a wrong amount is an error carried forward and does not count; a line left out does.
     """
     shown = {index: line.result for index, line in lines_shown(text).items()}
-    if not shown:
+    steps = plan(problem)
+    if not shown or steps is None:
         return None
-    wrong = set()
-    before: Step | None = None
-    for index, step in enumerate(problem.steps):
-        asked = operands(step, before, shown.get(index - 1))
-        if index not in shown or (asked and shown[index] != calculate(*asked)):
-            wrong.add(index)
-        before = step
-    return frozenset(wrong)
+    return frozenset(
+        index for index, step in enumerate(steps) if index not in shown or not _right(step, shown, shown[index])
+    )
+
+
+def _right(step: Planned, shown: Mapping[int, Value], written: Value) -> bool:
+    expression = step.asked(shown)
+    if expression is step.expression:
+        return step.result == written
+    if step.skill in SKILLS:
+        return carry_out(expression, step.skill) == written
+    value = evaluate(expression)
+    return value is not None and agrees(value, written)

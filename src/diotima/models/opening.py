@@ -1,7 +1,11 @@
 """From a model's name to a model: ``backend/name``, one line of a table for each back end.
 
 ``hf/PATH`` is a folder on this machine, or a model of the Hugging Face hub, which is downloaded once; ``tiny`` is the
-tutor in the package. Anything else can be had as ``package.module:factory``, a function without arguments.
+tutor in the package; ``scripted/NAME`` needs no weights. Anything else can be had as ``package.module:factory``, a
+function without arguments.
+
+Whoever opens the same folder while they are in use gets the same model: a student that is played by its tutor's model
+costs no second copy. Training changes weights, so it loads a copy of its own (`load_local`), never one from here.
 """
 
 import hashlib
@@ -9,11 +13,18 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from diotima.errors import ModelError
 from diotima.models.chat import ChatModel
+from diotima.models.scripted import SCRIPTS, ScriptedModel
+
+if TYPE_CHECKING:
+    from diotima.models.local import LocalModel
 
 TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
+_IN_USE: "WeakValueDictionary[tuple[object, ...], LocalModel]" = WeakValueDictionary()
 
 
 def open_model(name: str) -> ChatModel:
@@ -89,15 +100,28 @@ def _hub_folder(name: str) -> Path:
 
 
 def _open_tiny(_: str) -> ChatModel:
-    from diotima.models.local import load_local
-
-    return load_local(TINY, "tiny")
+    return _open_folder(TINY, "tiny")
 
 
 def _open_hf(name: str) -> ChatModel:
+    return _open_folder(_hub_folder(name), f"hf/{name}")
+
+
+def _open_folder(folder: Path, name: str) -> ChatModel:
     from diotima.models.local import load_local
 
-    return load_local(_hub_folder(name), f"hf/{name}")
+    # With the times of its files, for the same folder may hold another model than when it was opened before.
+    files = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir() if path.is_file())
+    model = _IN_USE.get((folder.resolve(), *files))
+    if model is None:
+        model = _IN_USE[folder.resolve(), *files] = load_local(folder, name)
+    return model
+
+
+def _open_scripted(name: str) -> ChatModel:
+    if name not in SCRIPTS:
+        raise ModelError(f"there is no model scripted/{name}; scripted models are {', '.join(SCRIPTS)}")
+    return ScriptedModel(SCRIPTS[name])
 
 
 def _from_factory(name: str) -> ChatModel:
@@ -110,4 +134,8 @@ def _from_factory(name: str) -> ChatModel:
     return model
 
 
-_BACKENDS: dict[str, Callable[[str], ChatModel]] = {"tiny": _open_tiny, "hf": _open_hf}
+_BACKENDS: dict[str, Callable[[str], ChatModel]] = {
+    "tiny": _open_tiny,
+    "hf": _open_hf,
+    "scripted": _open_scripted,
+}

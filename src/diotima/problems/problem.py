@@ -11,14 +11,16 @@ from dataclasses import dataclass
 class Step:
     """One step of the reference solution.
 
-    ``question``: the sub-question it answers. ``work``: the calculation as written, e.g. ``12 + 7 = 19``.
+    ``question``: the sub-question it answers, or "". ``work``: the calculation as written, e.g. ``12 + 7 = 19``.
     ``result``: its value as text. ``skill``: the knowledge component it exercises, a name of `skills`, or "".
+    ``text``: the sentence of the solution in which it stands, or "".
     """
 
     question: str
     work: str
     result: str
     skill: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

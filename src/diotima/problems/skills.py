@@ -13,6 +13,9 @@ question here and finds its own skill only.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+
+from diotima.problems.arithmetic import Calculation, Expression, Operation, Value, evaluate, whole
 
 Bug = Callable[[int, int], tuple[str, int] | None]
 """From the step's two operands to the operator and result that the student writes, or None where it does not apply."""
@@ -207,6 +210,55 @@ def first_skill_named(text: str) -> str | None:
     """The name of the first skill whose concept occurs in the text, or None."""
     found = _LEXICON.search(text)
     return found.lastgroup if found else None
+
+
+def carry_out(expression: Expression, skill: str = "") -> Value:
+    """The result that a student who knows how to do it writes: with a named skill as `calculate`, else to the cent."""
+    numbers = _two_numbers(expression)
+    if skill in SKILLS and numbers:
+        left, operator, right = numbers
+        return calculate(left, operator, right)
+    value = evaluate(expression)
+    return 0 if value is None else _to_the_cent(value)
+
+
+def wrong_calculation(expression: Expression, skill: str, choice: int) -> Calculation:
+    """What a student who has not mastered the step writes: another operation or a result that is not the right one.
+
+    A step of a solution from elsewhere, without a named skill, goes wrong by the mal-rules that all skills of its last
+    operation share: another operation instead, or none at all. ``choice`` is as in `wrong_result`.
+    """
+    numbers = _two_numbers(expression)
+    if skill in SKILLS and numbers:
+        left, _, right = numbers
+        operator, result = wrong_result(SKILLS[skill], left, right, choice)
+        return Calculation.of(left, operator, right, result)
+    correct = carry_out(expression)
+    found = [] if not isinstance(expression, Operation) else [
+        *(_instead_of(expression, operator) for operator in _CONFUSED_WITH[expression.operator]),
+        Calculation(expression, carry_out(expression.left)),
+    ]  # fmt: skip
+    usable = [wrong for wrong in found if wrong.result != correct and 0 <= wrong.result < 10 * max(correct, 100)]
+    return usable[choice % len(usable)] if usable else Calculation(expression, correct + 1)
+
+
+_CONFUSED_WITH = {"+": "-", "-": "+", "*": "+/", "/": "*-"}
+
+
+def _instead_of(expression: Operation, operator: str) -> Calculation:
+    other = Operation(expression.left, operator, expression.right)
+    return Calculation(other, carry_out(other))
+
+
+def _two_numbers(expression: Expression) -> tuple[int, str, int] | None:
+    if not isinstance(expression, Operation):
+        return None
+    left, right = expression.left, expression.right
+    return (left, expression.operator, right) if isinstance(left, int) and isinstance(right, int) else None
+
+
+def _to_the_cent(value: Value) -> Value:
+    return value if isinstance(value, int) else whole(Fraction(round(value * 100), 100))
 
 
 def wrong_result(skill: Skill, left: int, right: int, choice: int) -> tuple[str, int]:

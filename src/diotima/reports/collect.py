@@ -8,7 +8,8 @@ problems: lessons about one problem are not independent of each other.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -22,21 +23,24 @@ from diotima.statistics import Interval, mean_interval, paired_interval, wilson_
 
 Role = Literal["before", "after", "blind", "reference"]
 Lesson = tuple[str, int]
-Values = dict[Lesson, float]
+Values = Mapping[Lesson, float]
 
 GAIN = "gain"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One thing measured in a lesson. ``better``: which direction is good, "" where neither is."""
+    """One thing measured in a lesson. ``better``: which direction is good, "" where neither is.
+
+    ``kind``: a share in 0..1, a difference of shares in -1..1, or a number of something.
+    """
 
     name: str
     title: str
     brief: str
     meaning: str
     better: Literal["higher", "lower", ""] = ""
-    share: bool = True
+    kind: Literal["share", "difference", "number"] = "share"
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -46,9 +50,25 @@ MEASURES: Mapping[str, Measure] = {
             "leaked", "leak rate", "leak", "share of lessons in which the tutor gave the final answer away", "lower"
         ),
         Measure(
+            "leak_level",
+            "leak level",
+            "level",
+            "the most that one turn of the tutor gave away: 0 nothing, 1 a hint, 2 a step's result, "
+            "3 the final answer, 4 the whole solution",
+            "lower",
+            "number",
+        ),
+        Measure(
             "solved_before", "solved before", "before", "share of attempts at the problem solved before the lesson"
         ),
         Measure("solved_same", "same problem", "same", "share of attempts at the same problem solved after the lesson"),
+        Measure(
+            "delta_same",
+            "change on the same",
+            "change",
+            "same problem solved after the lesson minus before it",
+            kind="difference",
+        ),
         Measure(
             "solved_sibling",
             "sibling problem",
@@ -59,7 +79,15 @@ MEASURES: Mapping[str, Measure] = {
         Measure(
             "control_sibling", "no lesson", "none", "share of attempts at the sibling problem solved without any lesson"
         ),
-        Measure(GAIN, "learning gain", "gain", "sibling problem solved with the lesson minus without it", "higher"),
+        Measure(
+            GAIN,
+            "learning gain",
+            "gain",
+            "sibling problem solved with the lesson minus without it",
+            "higher",
+            "difference",
+        ),
+        Measure("unread", "unread answers", "unread", "share of attempts whose answer could not be read", "lower"),
         Measure(
             "addressed",
             "addresses a wrong step",
@@ -67,8 +95,16 @@ MEASURES: Mapping[str, Measure] = {
             "share of tutor turns about a step the student got wrong",
             "higher",
         ),
+        Measure(
+            "first_wrong",
+            "addresses the first",
+            "first",
+            "share of tutor turns about the first step the student got wrong",
+            "higher",
+        ),
         Measure("well_formed", "well-formed", "form", "share of tutor turns that keep the rules of form", "higher"),
-        Measure("tutor_turns", "tutor turns", "turns", "turns of the tutor in a lesson", share=False),
+        Measure("tutor_turns", "tutor turns", "turns", "turns of the tutor in a lesson", kind="number"),
+        Measure("tutor_words", "tutor words", "words", "words of the tutor in a lesson", kind="number"),
     )
 }
 COMPARED = ("leaked", "solved_same", "solved_sibling", "addressed", "well_formed")
@@ -169,14 +205,17 @@ class Findings:
         return next((c for c in self.comparisons if (c.measure, c.first, c.second) == wanted), None)
 
 
-@dataclass(slots=True)
-class _Lessons:
-    """The lessons of one label while a folder is read."""
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What one tutor's lessons were scored: ``values`` by measure and lesson, the valid ones only.
+
+    ``lessons``: all of them as (problem, seed). ``folder`` and ``label``: where they lie, and under which label.
+    """
 
     folder: Path
     label: str
-    lessons: set[Lesson] = field(default_factory=set)
-    values: dict[str, Values] = field(default_factory=dict)
+    lessons: AbstractSet[Lesson]
+    values: Mapping[str, Values]
 
 
 def collect(
@@ -190,7 +229,7 @@ def collect(
     """
     stages: list[Stage] = []
     curves: list[Curve] = []
-    taught: dict[str, _Lessons] = {}
+    taught = read_lessons(folder)
     for path in stage_folders(folder):
         with Run.open(path) as run:
             stage = _stage(path, run.manifest)
@@ -198,10 +237,6 @@ def collect(
             for name, metric in run.metrics().items():
                 points = tuple((step, value) for step, value in metric if isfinite(value))
                 curves += [Curve(stage.name, name, points)] if points else []
-            # Within a recipe, lessons that were held to learn from are no examination.
-            if not stage.what.startswith("train") and (path == folder or not stage.what.startswith("teach")):
-                for name, found in _labels(run, path):
-                    taught[f"{name} ({path.name})" if name in taught else name] = found
     if not taught and not curves:
         raise RunError(
             f"{folder} holds no scored lessons and no training metrics to report; "
@@ -222,6 +257,22 @@ def collect(
         tuple(curves),
         _side_by_side(taught, present[0], lessons) if present else (),
     )
+
+
+def read_lessons(folder: Path) -> dict[str, Lessons]:
+    """The scored lessons in a run or a folder of stages, by the name of their tutor. Raises `RunError` without a run.
+
+    A tutor is called by its label, with the stage behind it where an earlier stage has the same label.
+    """
+    taught: dict[str, Lessons] = {}
+    for path in stage_folders(folder):
+        with Run.open(path) as run:
+            what = str(run.manifest.get("stage", ""))
+            # Within a recipe, lessons that were held to learn from are no examination.
+            if not what.startswith("train") and (path == folder or not what.startswith("teach")):
+                for name, found in _labels(run, path):
+                    taught[f"{name} ({path.name})" if name in taught else name] = found
+    return taught
 
 
 def stage_folders(folder: Path) -> list[Path]:
@@ -248,22 +299,23 @@ def _stage(path: Path, manifest: Mapping[str, Any]) -> Stage:
     )
 
 
-def _labels(run: Run, folder: Path) -> Iterator[tuple[str, _Lessons]]:
+def _labels(run: Run, folder: Path) -> Iterator[tuple[str, Lessons]]:
     for label in run.labels():
-        found = _Lessons(folder, label)
+        lessons: set[Lesson] = set()
+        values: dict[str, Values] = {}
         for measure in MEASURES:
             table = run.score_table(measure, label)
-            found.lessons |= {(problem, seed) for problem, seed, _ in table}
-            found.values[measure] = {
+            lessons |= {(problem, seed) for problem, seed, _ in table}
+            values[measure] = {
                 (problem, seed): score.value for problem, seed, score in table if score.value is not None
             }
-        sibling, control = found.values["solved_sibling"], found.values["control_sibling"]
-        found.values[GAIN] = {lesson: sibling[lesson] - control[lesson] for lesson in sibling if lesson in control}
-        if found.lessons:
-            yield label or folder.name, found
+        sibling, control = values["solved_sibling"], values["control_sibling"]
+        values[GAIN] = {lesson: sibling[lesson] - control[lesson] for lesson in sibling if lesson in control}
+        if lessons:
+            yield label or folder.name, Lessons(folder, label, lessons, values)
 
 
-def _examine(name: str, found: _Lessons, role: Role, seed: int) -> Examination:
+def _examine(name: str, found: Lessons, role: Role, seed: int) -> Examination:
     intervals = {
         measure: _interval(values, binary=measure == "leaked", seed=stable_seed("interval", seed, measure))
         for measure, values in found.values.items()
@@ -286,7 +338,7 @@ def _interval(values: Values, binary: bool, seed: int) -> Interval:
     return interval
 
 
-def _compare(taught: Mapping[str, _Lessons], pairs: Iterable[tuple[str, str]], seed: int) -> Iterator[Comparison]:
+def _compare(taught: Mapping[str, Lessons], pairs: Iterable[tuple[str, str]], seed: int) -> Iterator[Comparison]:
     for first, second in pairs:
         for measure in COMPARED:
             before, after = taught[first].values[measure], taught[second].values[measure]
@@ -299,7 +351,7 @@ def _compare(taught: Mapping[str, _Lessons], pairs: Iterable[tuple[str, str]], s
             yield Comparison(measure, first, second, sum(old) / len(old), sum(new) / len(new), interval)
 
 
-def _side_by_side(taught: Mapping[str, _Lessons], pair: tuple[str, str], count: int) -> tuple[SideBySide, ...]:
+def _side_by_side(taught: Mapping[str, Lessons], pair: tuple[str, str], count: int) -> tuple[SideBySide, ...]:
     """A draw by hash among the shared lessons, first those whose student could not solve the problem beforehand.
 
     The rule looks at nothing that happened in or after the lesson, so no tutor's good or bad days are picked.
@@ -318,7 +370,7 @@ def _side_by_side(taught: Mapping[str, _Lessons], pair: tuple[str, str], count: 
     return tuple(SideBySide(first[lesson], second[lesson]) for lesson in chosen)
 
 
-def _read(name: str, found: _Lessons, wanted: set[Lesson]) -> dict[Lesson, Taught]:
+def _read(name: str, found: Lessons, wanted: set[Lesson]) -> dict[Lesson, Taught]:
     lessons: dict[Lesson, Taught] = {}
     with Run.open(found.folder) as run:
         for record in run.records(found.label):

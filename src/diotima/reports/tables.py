@@ -1,18 +1,21 @@
 """The figures as tables: one neutral value, shown in the terminal, in the page, and as plain JSON.
 
 A cell has a figure and, smaller, what one must know to trust it: the 95 % interval, and how many lessons have a
-valid score where not all have. Missing stays visible, as a dash or as a count; it is never a zero.
+valid score where not all have. Missing stays visible, as a dash or as a count; it is never a zero. Only what no tutor
+of a table has at all gets no column.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from diotima.reports.collect import GAIN, MEASURES, Comparison, Curve, Examination, Findings, Measure
 from diotima.statistics import Interval
 
 if TYPE_CHECKING:
-    import rich.table
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table as RichTable
 
 MINUS = "\N{MINUS SIGN}"
 NONE = DASH = "\N{EN DASH}"
@@ -20,14 +23,19 @@ ARROW = "\N{RIGHTWARDS ARROW}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 TUTOR_MEASURES = (
     "leaked",
+    "leak_level",
     "solved_same",
+    "delta_same",
     "solved_sibling",
     "control_sibling",
     GAIN,
+    "unread",
     "addressed",
     "well_formed",
     "tutor_turns",
+    "tutor_words",
 )
+FIRST_COLUMN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +70,35 @@ def percent(share: float, digits: int = 1) -> str:
 
 def points(difference: float, digits: int = 1) -> str:
     """A signed difference of shares in percentage points: ``+5.1``."""
-    return _signed(100 * difference, digits)
+    return signed(100 * difference, digits)
 
 
 def difference_text(interval: Interval, digits: int = 1, between: str = " to ") -> str:
     """The bounds of an interval of differences, in percentage points: ``+1.0 to +9.2``."""
     return f"{points(interval.low, digits)}{between}{points(interval.high, digits)}"
+
+
+def value_text(measure: Measure, value: float, digits: int = 1) -> str:
+    """A value of a measure: a percentage, signed percentage points, or a number with one digit more."""
+    if isnan(value):
+        return NONE
+    if measure.kind == "share":
+        return percent(value, digits)
+    return points(value, digits) if measure.kind == "difference" else f"{value:.{digits + 1}f}"
+
+
+def change_text(measure: Measure, change: float) -> str:
+    """How far a value of a measure has moved: signed, in percentage points unless it is a number of something."""
+    if isnan(change):
+        return NONE
+    return signed(change, 2) if measure.kind == "number" else points(change)
+
+
+def direction_word(measure: Measure, up: bool) -> str:
+    """Better or worse where the measure has a good direction, higher or lower where not."""
+    if measure.better:
+        return "better" if up == (measure.better == "higher") else "worse"
+    return "higher" if up else "lower"
 
 
 def ordered(examinations: Iterable[Examination]) -> list[Examination]:
@@ -84,8 +115,8 @@ def ordered(examinations: Iterable[Examination]) -> list[Examination]:
 def tutor_table(
     examinations: Sequence[Examination], names: Sequence[str] = TUTOR_MEASURES, brief: bool = False
 ) -> Table:
-    """One row a tutor, one column a measure. ``brief``: short titles and whole percents, to fit 80 columns."""
-    measures = [MEASURES[name] for name in names]
+    """One row a tutor, one column a measure that any of them has. ``brief``: short titles and whole percents."""
+    measures = [MEASURES[name] for name in names if any(name in e.intervals for e in examinations)]
     columns = [("tutor", ""), ("n", "how many lessons the tutor gave")]
     columns += [(measure.brief if brief else measure.title, measure.meaning) for measure in measures]
     labels = {e.label: e.label.replace("/", "/\n", 1) if brief else e.label for e in examinations}
@@ -104,20 +135,21 @@ def _measured(examination: Examination, measure: Measure, brief: bool) -> Cell:
     if interval is None:
         return Cell(NONE, "n=0" if brief else f"0 of {lessons} valid")
     digits, small_print = (0 if brief else 1), []
-    if measure.name == GAIN:
-        text = points(interval.mean, digits)
-        small_print.append(difference_text(interval, digits, ELLIPSIS if brief else " to "))
-        if not brief and examination.normalised_gain is not None:
-            small_print.append(f"normalised {_signed(examination.normalised_gain, 2)}")
-    elif measure.share:
-        text = percent(interval.mean, digits)
-        small_print.append(f"{100 * interval.low:.{digits}f}{DASH}{100 * interval.high:.{digits}f}")
-    else:
-        text = f"{interval.mean:.{digits + 1}f}"
-        small_print += [] if brief else [f"{interval.low:.2f}{DASH}{interval.high:.2f}"]
+    if not isnan(interval.low) and not (brief and measure.kind == "number"):
+        small_print.append(_limits(measure, interval, digits, brief))
+    if measure.name == GAIN and not brief and examination.normalised_gain is not None:
+        small_print.append(f"normalised {signed(examination.normalised_gain, 2)}")
     if interval.n < lessons:
         small_print.append(f"n={interval.n}" if brief else f"{interval.n} of {lessons} valid")
-    return Cell(text, "\n".join(small_print))
+    return Cell(value_text(measure, interval.mean, digits), "\n".join(small_print))
+
+
+def _limits(measure: Measure, interval: Interval, digits: int, brief: bool) -> str:
+    if measure.kind == "difference":
+        return difference_text(interval, digits, ELLIPSIS if brief else " to ")
+    if measure.kind == "share":
+        return f"{100 * interval.low:.{digits}f}{DASH}{100 * interval.high:.{digits}f}"
+    return f"{interval.low:.2f}{DASH}{interval.high:.2f}"
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
@@ -148,10 +180,7 @@ def verdict_word(comparison: Comparison) -> str:
     """Better or worse where the measure has a good direction, higher or lower where not; else equal or "not clear"."""
     if not comparison.sign:
         return "equal" if comparison.interval.low == comparison.interval.high else "not clear"
-    up = comparison.sign > 0
-    if direction := MEASURES[comparison.measure].better:
-        return "better" if up == (direction == "higher") else "worse"
-    return "higher" if up else "lower"
+    return direction_word(MEASURES[comparison.measure], comparison.sign > 0)
 
 
 def curve_table(curves: Sequence[Curve], rows: int = 12) -> Table:
@@ -177,14 +206,47 @@ def legend() -> str:
     return "; ".join(f"{measure.brief}: {measure.title}" for measure in shortened)
 
 
-def terminal(table: Table) -> "rich.table.Table":
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A table as rich prints it: what is too wide for the terminal goes on below, with the first column again."""
+
+    table: Table
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        for part in _parts(self.table, options.max_width):
+            yield _rich(part)
+
+
+def terminal(table: Table) -> Terminal:
     """The table for a terminal; intervals stand under their figures."""
+    return Terminal(table)
+
+
+def _parts(table: Table, width: int) -> Iterator[Table]:
+    texts = [[title for title, _ in table.columns]]
+    texts += [[f"{cell.text}\n{cell.detail}" for cell in row.cells] for row in table.rows]
+    needed = [2 + max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)]
+    start = 1
+    while start < len(needed):
+        room, end = width - min(needed[0], FIRST_COLUMN) - needed[start], start + 1
+        while end < len(needed) and needed[end] <= room:
+            room -= needed[end]
+            end += 1
+        yield Table(
+            table.caption if start == 1 else "",
+            table.columns[:1] + table.columns[start:end],
+            tuple(Row(row.cells[:1] + row.cells[start:end], row.role) for row in table.rows),
+        )
+        start = end
+
+
+def _rich(table: Table) -> "RichTable":
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     shown = RichTable(
-        title=table.caption, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", padding=(0, 1, 0, 0)
+        title=table.caption or None, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", padding=(0, 1, 0, 0)
     )
     for position, (title, _) in enumerate(table.columns):
         shown.add_column(title, justify="right" if position else "left", overflow="fold", no_wrap=position > 0)
@@ -209,7 +271,7 @@ def plain(findings: Findings) -> dict[str, Any]:
                 "role": e.role,
                 "lessons": e.lessons,
                 "normalised_gain": e.normalised_gain,
-                "measures": {name: _plain_interval(interval) for name, interval in e.intervals.items()},
+                "measures": {name: plain_interval(interval) for name, interval in e.intervals.items()},
             }
             for e in ordered(findings.examinations)
         ],
@@ -220,7 +282,7 @@ def plain(findings: Findings) -> dict[str, Any]:
                 "measure": c.measure,
                 "first_mean": c.first_mean,
                 "second_mean": c.second_mean,
-                "difference": _plain_interval(c.interval),
+                "difference": plain_interval(c.interval),
                 "verdict": verdict_word(c),
             }
             for c in findings.comparisons
@@ -232,10 +294,13 @@ def plain(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _plain_interval(interval: Interval) -> dict[str, float | int]:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+def plain_interval(interval: Interval) -> dict[str, float | int | None]:
+    """An interval as JSON can hold it: a limit that cannot be known is None."""
+    limits = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {**{name: None if isnan(value) else value for name, value in limits.items()}, "n": interval.n}
 
 
-def _signed(value: float, digits: int = 1) -> str:
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign, a true minus, and no negative zero."""
     without_negative_zero = round(value, digits) + 0.0
     return f"{without_negative_zero:+.{digits}f}".replace("-", MINUS)

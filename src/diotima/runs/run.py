@@ -147,6 +147,10 @@ class Run:
         """All labels, in the order of their first dialogue."""
         return [row[0] for row in self._rows("SELECT label FROM dialogues GROUP BY label ORDER BY min(id)")]
 
+    def count(self, label: str) -> int:
+        """How many dialogues a label has."""
+        return self._only("SELECT count(*) FROM dialogues WHERE label = ?", (label,))
+
     def records(self, label: str | None = None) -> Iterator[Record]:
         """All dialogues of a label, or of all labels, ordered by label, problem and seed whatever the order of arrival.
 

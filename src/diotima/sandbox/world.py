@@ -128,11 +128,12 @@ def _tell(skills: tuple[str, ...], random: Random, without: frozenset[str] | set
         sentences.append(template.format(who=who, other=other, n=number, things=things))
         who = other if skill in _NEW_HOLDER else who
         operator = SKILLS[skill].operator
-        work = Calculation(amount, operator, number, calculate(amount, operator, number))
+        result = calculate(amount, operator, number)
+        work = Calculation.of(amount, operator, number, result)
         question = _QUESTIONS[skill].format(who=who, n=number, things=things)
-        steps.append(Step(question, str(work), str(work.result), skill))
+        steps.append(Step(question, str(work), str(result), skill))
         things = "dollars" if skill == "price" else things
-        amount = work.result
+        amount = result
     if len({step.result for step in steps}) < len(steps):
         return None
     sentences.append(f"How many {things} does {who} have in the end?")

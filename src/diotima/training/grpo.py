@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from diotima.classroom.casting import LessonSettings, Part, part_of
+from diotima.classroom.casting import Part, cast_fingerprints, cast_learner, cast_student, part_of
+from diotima.classroom.students import Student
+from diotima.classroom.syllabus import SyllabusSettings, problems_for
 from diotima.errors import SettingsError
 from diotima.models.opening import model_folder
-from diotima.problems.files import read_problems, split_file
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.scoring.rewards import TERMS, RewardWeights
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from diotima.training.trainer import LessonTrainer
 
 
-class Settings(LessonSettings):
+class Settings(SyllabusSettings):
     """Whom to train, on what, and for what reward."""
 
     obvious_input: ClassVar[str] = "problems"
@@ -39,8 +40,6 @@ class Settings(LessonSettings):
     """Folder of the run; the trained model will be in model/ below it."""
     model: str = "tiny"
     """The model to train: tiny, a folder or hf/NAME."""
-    problems: Path
-    """File of problems, or a folder with train.jsonl in it."""
     attempts: PositiveInt = 16
     """Attempts at the exam after each lesson."""
     penalty: float = 1.0
@@ -100,6 +99,8 @@ def check(settings: Settings) -> Any:
     for key in UNUSED:
         if key in settings.trl:
             raise SettingsError(f"train grpo: trl.{key} has no effect on lessons; leave it out")
+    if settings.credit == "turn":
+        cast_learner(settings)
     if settings.credit == "turn" and settings.shuffle_rewards:
         raise SettingsError("train grpo: shuffle_rewards does nothing where credit = turn; take credit = lesson")
     own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
@@ -110,7 +111,7 @@ def run(settings: Settings) -> Path:
     """Train; returns the folder of the trained model."""
     from diotima.training import setup
 
-    recorded = settings.model_dump(mode="json", exclude={"out"})
+    recorded = settings.model_dump(mode="json", exclude={"out"}) | cast_fingerprints(settings, settings.model)
     prepared = prepare(settings)
     with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
         trainer = make_trainer(settings, prepared, record)
@@ -125,6 +126,7 @@ class Prepared:
     args: Any
     local: "LocalModel"
     part: Part
+    student: Student
     problems: list[Problem]
 
 
@@ -136,14 +138,15 @@ def prepare(settings: Settings) -> Prepared:
     setup.prepare_process(settings.threads)
     args = check(settings)
     folder = model_folder(settings.model)
-    problems = read_problems(split_file(settings.problems, "train"))
+    student = cast_student(settings)
+    problems = problems_for(student, settings, with_sibling=settings.solved == "sibling")
     together = args.generation_batch_size // args.num_generations
     if len(problems) < together:
         raise SettingsError(
-            f"train grpo: {settings.problems} holds {len(problems)} problems, and every step takes {together}; "
+            f"train grpo: {settings.problems} holds {len(problems)} problems that can be used, and every step takes {together}; "
             "give more, or lower trl.per_device_train_batch_size or trl.gradient_accumulation_steps"
         )
-    return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), problems)
+    return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), student, problems)
 
 
 def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "LessonTrainer":
@@ -160,6 +163,7 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "Lesson
         prepared.problems,
         settings,
         prepared.part,
+        prepared.student,
         weights,
         record,
         settings.seed,

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from diotima.classroom.casting import LessonSettings, Part, cast_student, furnish, model_role
+from diotima.classroom.casting import LessonSettings, Part, cast_learner, furnish, model_role
 from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.lesson import side_by_side
+from diotima.classroom.students import Student
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
@@ -39,6 +40,7 @@ class Rollouts:
         problems: Sequence[Problem],
         settings: LessonSettings,
         part: Part,
+        student: Student,
         weights: RewardWeights,
         record: Run,
         seed: int,
@@ -49,6 +51,7 @@ class Rollouts:
         self._problems = {problem.id: problem for problem in problems}
         self._settings = settings
         self._part = part
+        self._student = student
         self._weights = weights
         self._record = record
         self._seed = seed
@@ -83,7 +86,7 @@ class Rollouts:
         self._record.metric(step + 1, "dialogue_tokens", sum(lengths))
         telling = with_spread(names, terms)
         if self._by_turn:
-            student = cast_student(self._settings)
+            student = cast_learner(self._settings)
             credits = [turn_credits(dialogue, student, self._weights) for dialogue, _ in held]
             advantages = turn_advantages(names, credits)
             self.token_advantages = [
@@ -111,7 +114,7 @@ class Rollouts:
     async def _hold(
         self, lessons: Sequence[tuple[Problem, int]], local: "LocalModel", temperature: float
     ) -> list[tuple[Dialogue, dict[str, Score]]]:
-        student = cast_student(self._settings)
+        student = self._student
         # TRL's temperature, nothing cut off: the loss takes the log-probabilities under this whole distribution.
         classroom = furnish(model_role(local, self._part, self._settings, temperature), student, self._settings)
         exam, meter, conduct = Exam(student, self._attempts), LeakMeter(), Conduct()

@@ -1,0 +1,123 @@
+"""`diotima score`: measure lessons that were held before, again or by another student.
+
+Lessons are facts and stay as they are. Their new scores go, with a copy of each lesson, into a run of their own: so the
+figures of the first run are not overwritten, a killed run goes on, and `diotima compare` sets the two side by side.
+A lesson is examined by the student it was held with, unless another is named: a lesson with the simulated learner can
+be examined by a model that reads it.
+
+    diotima score runs/lessons --measures leak --out runs/leaks
+    diotima score runs/lessons --student hf/Qwen/Qwen2.5-0.5B-Instruct --attempts 8 --out runs/examined
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pydantic
+from pydantic import PositiveInt
+
+from diotima import settings as base
+from diotima.benchmarks.evaluate import OneOrMore, as_tuple, show
+from diotima.classroom.casting import LEARNER, StudentSettings, cast_student, student_fingerprints
+from diotima.classroom.exam import Conduct, Exam
+from diotima.classroom.learner import UNREADABLE
+from diotima.classroom.teach import Scored, keep_all, measured
+from diotima.errors import RunError, SettingsError
+from diotima.problems.solutions import executable
+from diotima.progress import Progress
+from diotima.runs.records import Record
+from diotima.runs.run import Run
+from diotima.score import Scorer
+from diotima.scoring.leakage import LeakMeter
+from diotima.settings import did_you_mean
+
+Measure = Literal["exam", "leak", "conduct"]
+
+
+class Settings(base.Settings):
+    """Which lessons are measured, and how."""
+
+    obvious_input: ClassVar[str] = "run"
+
+    run: Path
+    """Folder of the run that holds the lessons."""
+    out: Path
+    """Folder of the new run, with the lessons and their new scores."""
+    measures: Annotated[tuple[Measure, ...], pydantic.BeforeValidator(as_tuple)] = ("exam", "leak", "conduct")
+    """What is measured: exam (of the student), leak (what was given away), conduct (the tutor's turns)."""
+    label: OneOrMore = ()
+    """Only the lessons of these tutors, by their labels; by default all."""
+    student: str | None = None
+    """Who sits the exam: learner or a model; by default who was taught."""
+    student_prompt: str | None = None
+    """The persona of a student model; by default as in the lessons."""
+    attempts: PositiveInt = 16
+    """Attempts at each problem of the exam."""
+    at_once: PositiveInt = 128
+    """Lessons measured at the same time."""
+
+
+def run(settings: Settings) -> Path:
+    """Measure every lesson; returns the new run's folder."""
+    with Run.open(settings.run) as lessons:
+        labels = _labels(lessons, settings)
+        taught = _taught(lessons, settings)
+        scorers = _scorers(lessons, labels, taught, settings)
+        made_of = settings.model_dump(mode="json", exclude={"out", "at_once"}) | {
+            "lessons": lessons.manifest["fingerprint"]
+        }
+        if "exam" in settings.measures:
+            made_of |= {"student": taught.student} | student_fingerprints(taught)
+        seed = int(lessons.manifest.get("seed") or 0)
+        with Run.create(settings.out, stage="score", settings=made_of, seed=seed) as record:
+            for label in labels:
+                _measure(lessons, label, scorers, settings, record)
+            record.finish()
+    show(settings.out)
+    return settings.out
+
+
+def _labels(lessons: Run, settings: Settings) -> list[str]:
+    known = lessons.labels()
+    if not known:
+        raise RunError(f"{settings.run} holds no lessons")
+    for label in settings.label:
+        if label not in known:
+            raise SettingsError(f"{settings.run} holds no lessons of {label}; {did_you_mean(label, known)}")
+    return list(settings.label) or known
+
+
+def _taught(lessons: Run, settings: Settings) -> StudentSettings:
+    """The settings that the lessons were held with, with what was asked for now over them."""
+    held = {name: value for name, value in lessons.manifest["settings"].items() if name in StudentSettings.model_fields}
+    now: dict[str, Any] = {"student": settings.student, "student_prompt": settings.student_prompt}
+    return StudentSettings(**held | {name: value for name, value in now.items() if value is not None})
+
+
+def _scorers(lessons: Run, labels: list[str], taught: StudentSettings, settings: Settings) -> list[Scorer]:
+    scorers: list[Scorer] = []
+    if "exam" in settings.measures:
+        if taught.student == LEARNER:
+            for problem in (record.dialogue.problem for label in labels for record in lessons.records(label)):
+                if not executable(problem):
+                    raise RunError(f"{settings.run}: problem {problem.id} {UNREADABLE}; name another --student")
+        scorers.append(Exam(cast_student(taught), settings.attempts))
+    scorers += [LeakMeter()] if "leak" in settings.measures else []
+    scorers += [Conduct()] if "conduct" in settings.measures else []
+    return scorers
+
+
+def _measure(lessons: Run, label: str, scorers: list[Scorer], settings: Settings, record: Run) -> None:
+    async def one(held: Record) -> Scored:
+        return await measured(held.dialogue, scorers)
+
+    def missing() -> Iterator[Record]:
+        for held in lessons.records(label):
+            if record.has(label, held.dialogue.problem.id, held.dialogue.seed):
+                progress.advance()
+            else:
+                yield held
+
+    with Progress(f"scores of {label}", lessons.count(label)) as progress:
+        asyncio.run(keep_all(one, missing(), label, settings.at_once, record, progress))
