@@ -5,6 +5,7 @@
     ├── ProblemFileError   a file of problems cannot be read as such: names file, line and field
     ├── PromptError        a prompt file is missing, or a placeholder has no value
     ├── RunError           a run's folder cannot be written, opened or continued
+    ├── ScoringError     answers cannot be compared on this machine
     └── ModelError         a model cannot be loaded or did not answer
 
 The command line prints the message of any of these as one sentence and exits with 2; every other exception is a
@@ -30,6 +31,10 @@ class PromptError(DiotimaError):
 
 class RunError(DiotimaError):
     """A run's folder cannot be written, opened or continued."""
+
+
+class ScoringError(DiotimaError):
+    """Answers cannot be compared on this machine."""
 
 
 class ModelError(DiotimaError):

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from diotima.benchmarks import evaluate
+from diotima.benchmarks import compare, comparison, evaluate
+from diotima.benchmarks.compare import sides
 from diotima.benchmarks.score import Settings, run
 from diotima.errors import RunError, SettingsError
 from diotima.problems.files import write_problems
@@ -55,6 +56,14 @@ def test_another_student_sits_the_exam(lessons: Path, tmp_path: Path) -> None:
         assert "student/cooperative" in record.manifest["settings"]["prompts"]
 
 
+def test_scored_lessons_are_compared_like_those_they_were(lessons: Path, tmp_path: Path) -> None:
+    again = run(Settings(run=lessons, out=tmp_path / "again", attempts=4, label=(GUIDE, LEAKER)))
+    with pytest.raises(SettingsError, match="several tutors, choose one by --label"):
+        sides(compare.Settings(runs=(str(again), str(lessons))))
+    baseline, new = sides(compare.Settings(runs=(str(lessons), str(again)), label=(GUIDE,)))
+    assert not [note for note in comparison.compare(baseline, new).notes if "conditions" in note]
+
+
 def test_a_killed_run_goes_on(lessons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(run=lessons, out=tmp_path / "again", attempts=4, at_once=1)
     read = LeakMeter.score
@@ -87,7 +96,11 @@ def test_what_cannot_be_measured_is_told(lessons: Path, tmp_path: Path) -> None:
 def test_the_learner_cannot_be_examined_on_a_problem_without_steps(tmp_path: Path) -> None:
     write_problems([Problem("p", "How many are 2 and 3?", "5")], tmp_path / "p.jsonl")
     held = evaluate.Settings(
-        out=tmp_path / "held", problems=str(tmp_path / "p.jsonl"), tutor=(GUIDE,), student="scripted/copier", attempts=1
+        out=tmp_path / "held",
+        problems=str(tmp_path / "p.jsonl"),
+        tutor=(LEAKER,),
+        student="scripted/copier",
+        attempts=1,
     )
     evaluate.run(held)
     with pytest.raises(RunError, match=r"problem p has no steps .* name another --student"):

@@ -258,3 +258,10 @@ def test_it_speaks_as_the_student_and_shows_its_work() -> None:
     turn = asyncio.run(LEARNER.speak(Dialogue(PROBLEMS[0])))
     assert (turn.speaker, turn.ends, turn.malformed) == (STUDENT, False, False)
     assert len(lines_shown(turn.text)) == len(PROBLEMS[0].steps)
+
+
+def test_errors_carried_forward_do_not_grow_without_bounds() -> None:
+    problem = Problem("p", "How many?", "1", steps=tuple(Step("", "1 * 1 = 1", "1") for _ in range(70)))
+    for seed in range(5):
+        attempt = asyncio.run(Learner(seed).attempts(problem, Dialogue(problem, seed=seed), 1))[0]
+        assert len(lines_shown(attempt)) == 70

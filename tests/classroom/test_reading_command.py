@@ -6,6 +6,7 @@ from diotima.classroom.reading_command import EXAMPLE, Settings, run
 from diotima.cli import main
 from diotima.errors import SettingsError
 from diotima.problems.files import write_problems
+from diotima.problems.problem import Problem, Step
 from diotima.sandbox.world import World
 
 
@@ -53,6 +54,16 @@ def test_a_problem_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     for number in (0, 4):
         with pytest.raises(SettingsError, match=f"problem = {number}: .* holds problems 1 to 3"):
             run(Settings(text="Hm?", problems=tmp_path / "problems.jsonl", problem=number))
+
+
+def test_a_problem_whose_skills_have_no_names(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    steps = (Step("How many eggs are left?", "16 - 7 = 9", "9"), Step("What do they bring?", "9 * 2 = 18", "18"))
+    write_problems([Problem("[/]", "16 eggs, [/] eats 7, $2 each?", "18", steps=steps)], tmp_path / "p.jsonl")
+    shown = told(capsys, "How many eggs are left?", problems=tmp_path / "p.jsonl")
+    _, mastery = shown.split("Mastery")
+    assert "concept step 1" in shown
+    assert mastery.count("step 1") + mastery.count("step 2") >= 3
+    assert "not mastered" in mastery
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,9 +36,9 @@ class Counting:
 
 def hold(settings: Settings, tutor: object, count: int | None = None) -> None:
     student = cast_student(settings)
-    problems = problems_for(student, settings)[:count]
-    with Run.create(settings.out, stage="teach", settings=recorded(settings), seed=0) as record:
-        hold_lessons("guide", tutor, student, problems, settings, record)  # type: ignore[arg-type]
+    problems = problems_for(student, settings)
+    with Run.create(settings.out, stage="teach", settings=recorded(settings, problems), seed=0) as record:
+        hold_lessons("guide", tutor, student, problems[:count], settings, record)  # type: ignore[arg-type]
 
 
 def test_only_the_missing_lessons_are_held(settings: Settings) -> None:
@@ -80,3 +80,10 @@ def test_what_could_not_be_kept_is_told_and_held_again(settings: Settings, monke
     assert run(settings) == settings.out
     with Run.open(settings.out) as record:
         assert len(list(record.records())) == 6
+
+
+def test_other_problems_in_the_same_file_are_another_run(settings: Settings) -> None:
+    run(settings)
+    write_problems(World().problems(6, 1), Path(settings.problems))
+    with pytest.raises(RunError, match="problems_fingerprint"):
+        run(settings)

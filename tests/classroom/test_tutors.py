@@ -13,6 +13,7 @@ from diotima.classroom.reading import read_turn
 from diotima.classroom.tutors import BLIND, REFERENCE, hint, scripted_tutor
 from diotima.classroom.work import wrong_steps
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
+from diotima.errors import ProblemFileError
 from diotima.problems.problem import Problem, Step
 from diotima.sandbox.world import World
 from diotima.scoring.leakage import LeakMeter
@@ -185,3 +186,28 @@ def test_looking_means_that_the_work_decides() -> None:
         assert said(tutor, WRONG) != said(tutor, RIGHT)
     for tutor in ("sweep", "constant", "everything", "random-step"):
         assert said(tutor, WRONG) == said(tutor, RIGHT)
+
+
+def test_who_goes_by_steps_needs_some() -> None:
+    opening = Dialogue(Problem("p", "How many?", "5")).then(Turn(STUDENT, "My answer is 4."))
+    for name in [*REFERENCE, *BLIND]:
+        tutor = scripted_tutor(name)
+        assert tutor is not None
+        if name in ("leaker", "generic", "parrot"):
+            assert asyncio.run(tutor.speak(opening)).text
+        else:
+            with pytest.raises(ProblemFileError, match="problem p has no steps"):
+                asyncio.run(tutor.speak(opening))
+
+
+@pytest.mark.parametrize("name", ["guide", "teller", "namer", "wrong-guide"])
+def test_an_attempt_that_shows_no_work_is_not_praised(name: str) -> None:
+    problem = Problem("p", "How many?", "5", steps=(Step("", "2 + 3 = 5", "5"),))
+    tutor = scripted_tutor(name)
+    assert tutor is not None
+    said = asyncio.run(tutor.speak(Dialogue(problem).then(Turn(STUDENT, "My answer is 4.")))).text
+    assert said == "Please show me how you would solve it."
+
+
+def test_a_hint_to_a_step_without_words_names_it() -> None:
+    assert hint(Problem("p", "How many?", "5", steps=(Step("", "2 + 3 = 5", "5"),)), 0) == "How do you work out step 1?"

@@ -19,6 +19,7 @@ def test_written_work_can_be_read() -> None:
 
 
 def test_unreadable_lines_are_left_out() -> None:
+    assert lines_shown(f"Line {'1' * 5000}: 1 + 1 = 2\nLine 2: 1 + 1 = {'9' * 5000}") == {}
     assert lines_shown("Line 1: I forgot\nLine 2: 3 + 4 = 7\nA Line 3: 1 + 1 = 2") == {1: Calculation.of(3, "+", 4, 7)}
 
 
@@ -70,5 +71,17 @@ def test_numbers_of_a_solution_from_elsewhere_that_are_earlier_results() -> None
     assert wrong_steps(work.replace("7.33", "7"), problem) == {0, 3}
 
 
+@pytest.mark.parametrize(("written", "wrong"), [("3.33", set()), ("3.333", set()), ("3.3", {0}), ("3", {0})])
+def test_a_quotient_may_be_rounded_more_finely_than_in_the_solution(written: str, wrong: set[int]) -> None:
+    problem = Problem("p", "10 shared by 3?", "3.33", steps=(Step("", "10 / 3 = 3.33", "3.33"),))
+    assert wrong_steps(f"Line 1: 10 / 3 = {written}", problem) == wrong
+
+
 def test_answers_are_written_to_the_cent() -> None:
     assert write_work([Calculation.of(15, "/", 2, Fraction(15, 2))]) == "Line 1: 15 / 2 = 7.5\nMy answer is 7.5."
+
+
+def test_work_in_free_text_goes_wrong_where_a_result_is_not_named() -> None:
+    assert wrong_steps("First 17 + 57 = 74, and without 14 that is 60. Half is 30.", PROBLEM) == frozenset()
+    assert wrong_steps("17 + 57 = 64. I take 14 away and get 60, so 30.", PROBLEM) == {0}
+    assert wrong_steps("The answer is 30.", PROBLEM) is None

@@ -57,6 +57,7 @@ def test_list_as_json(file: str, capsys: pytest.CaptureFixture[str]) -> None:
         "with_steps": 1,
         "executable": 1,
         "with_sibling": 1,
+        "no_sibling_because": {"there are no steps": 1},
         "answers": {"number": 1, "text": 1},
         "median_words": 10,
         "most_words": 18,
@@ -67,7 +68,7 @@ def test_columns_are_mapped_on_the_command_line(tmp_path: Path, capsys: pytest.C
     (tmp_path / "set.csv").write_text("text,label\nHow many?,5\n")
     file = str(tmp_path / "set.csv")
     words = ["problems", "show", file, "--columns.question", "text", "--columns.answer", "label"]
-    assert "How many? Answer: 5 It has no sibling." in shown(capsys, *words)
+    assert "How many? Answer: 5 It has no sibling: there are no steps." in shown(capsys, *words)
     assert main(["problems", "list", file]) == 2
     assert "say which it is: --columns.question NAME" in capsys.readouterr().err
 
@@ -83,7 +84,7 @@ def test_show(file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert shown(capsys, "problems", "show", file, "--problem", id) == text
     other = shown(capsys, "problems", "show", file, "--problem", "2")
     assert "no steps" in other
-    assert "Answer: nobody It has no sibling. Who knows." in other
+    assert "Answer: nobody It has no sibling: there are no steps. Who knows." in other
     for wrong in ("0", "3", "none"):
         assert main(["problems", "show", file, "--problem", wrong]) == 2
         assert "holds problems 1 to 2" in capsys.readouterr().err

@@ -83,6 +83,8 @@ def changed(**fields: object) -> str:
         (changed(steps=[{"question": "?", "work": "1", "result": "2", "kind": ""}]), "kind is not a field of a step"),
         (changed(sibling={"id": "b"}), "the field question is missing or empty"),
         (changed(sibling="b"), "a problem must be an object with fields, not str"),
+        (changed(sibling=json.loads(SIMPLE)), "the field sibling must be another problem"),
+        (changed(sibling=json.loads(changed(id="b")) | {"sibling": json.loads(SIMPLE)}), "the field sibling must be"),
         (SIMPLE, "the id a stands on line 1 too"),
     ],
 )

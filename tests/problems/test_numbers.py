@@ -120,3 +120,11 @@ def test_reads_back_any_integer(value: int) -> None:
 )
 def test_a_long_text_of_one_piece_is_read_to_its_end(piece: str) -> None:
     assert find_numbers(piece * 20_000 + " is 7")[-1].value == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("$.40 each", Fraction(2, 5)), ("-.5", Fraction(-1, 2)), ("=.25", Fraction(1, 4))]
+)
+def test_a_leading_dot_behind_a_currency_or_a_sign(text: str, value: Fraction) -> None:
+    assert [number.value for number in find_numbers(text)] == [value]
+    assert parse_number(text.removesuffix(" each").removeprefix("=")) == value

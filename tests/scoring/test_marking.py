@@ -33,6 +33,7 @@ def test_golden_set(marker: Marker) -> None:
         for pair, verdict in zip(GOLDEN, verdicts, strict=True)
         if verdict != pair["verdict"]
     ]
+    assert len(missed) <= 3
     assert missed == [(pair["given"], pair["expected"], pair["known_miss"]) for pair in GOLDEN if "known_miss" in pair]
     assert not any(verdict == "correct" for _, _, verdict in missed)
 

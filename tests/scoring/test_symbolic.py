@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from diotima.errors import ScoringError
 from diotima.scoring import symbolic
 from diotima.scoring.symbolic import Workers
 from diotima.scoring.verdict import Verdict
@@ -95,7 +96,7 @@ def test_a_worker_that_cannot_start_is_an_error_not_a_verdict(
     broken = tmp_path / "broken.py"
     broken.write_text("raise SystemExit(3)")
     monkeypatch.setattr(symbolic, "_SCRIPT", broken)
-    with pytest.raises(RuntimeError, match="ended with 3; is math-verify installed"):
+    with pytest.raises(ScoringError, match="ended with 3; is math-verify installed"):
         check(fake(), "correct")
 
 

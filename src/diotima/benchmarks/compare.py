@@ -18,6 +18,7 @@ from pydantic import Field
 from diotima import settings as base
 from diotima.benchmarks.comparison import EQUAL, NOT_CLEAR, Compared, Difference, Side, compare
 from diotima.benchmarks.evaluate import OneOrMore
+from diotima.classroom.casting import SCRIPTED
 from diotima.errors import RunError, SettingsError
 from diotima.reports.collect import Lessons, Measure, read_lessons
 from diotima.reports.tables import (
@@ -135,8 +136,9 @@ def _is_scripted(lessons: Lessons) -> bool:
         given = run.manifest["settings"]
     tutors = given.get("tutor") or []
     tutors = [tutors] if isinstance(tutors, str) else tutors
-    called = dict(zip(given.get("label") or tutors, tutors, strict=True))
-    return str(called.get(lessons.label, "")).startswith("scripted/")
+    # Lessons that were only scored in this run have labels here and tutors in another.
+    called = dict(zip(given.get("label") or tutors, tutors, strict=False))
+    return str(called.get(lessons.label, lessons.label)).startswith(SCRIPTED)
 
 
 def comparison_table(compared: Compared, level: float) -> Table:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import pydantic
 
-from diotima.classroom.casting import cast_student, cast_tutor
+from diotima.classroom.casting import SCRIPTED, cast_student, cast_tutor
 from diotima.classroom.roles import Role
 from diotima.classroom.syllabus import problems_for
 from diotima.classroom.teach import HoldingSettings, hold_lessons, recorded
@@ -56,7 +56,7 @@ def check(settings: Settings) -> None:
     if min(settings.temperature, default=-1.0) < 0:
         raise SettingsError("temperature needs at least one value, and none below 0")
     for name in settings.tutor:
-        if name.startswith("scripted/"):
+        if name.startswith(SCRIPTED):
             cast_tutor(name, settings, 0.0)
 
 
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Path:
     check(settings)
     student = cast_student(settings)
     problems = problems_for(student, settings)
-    made_of = recorded(settings, *settings.tutor)
+    made_of = recorded(settings, problems, *settings.tutor)
     with Run.create(settings.out, stage="evaluate", settings=made_of, seed=settings.seed) as record:
         for name, label in zip(settings.tutor, settings.label or settings.tutor, strict=True):
             tutor = cast_tutor(name, settings, 0.0)

@@ -21,10 +21,9 @@ from diotima import settings as base
 from diotima.benchmarks.evaluate import OneOrMore, as_tuple, show
 from diotima.classroom.casting import LEARNER, StudentSettings, cast_student, student_fingerprints
 from diotima.classroom.exam import Conduct, Exam
-from diotima.classroom.learner import UNREADABLE
+from diotima.classroom.learner import UNREADABLE, can_work_out
 from diotima.classroom.teach import Scored, keep_all, measured
 from diotima.errors import RunError, SettingsError
-from diotima.problems.solutions import executable
 from diotima.progress import Progress
 from diotima.runs.records import Record
 from diotima.runs.run import Run
@@ -65,10 +64,10 @@ def run(settings: Settings) -> Path:
         taught = _taught(lessons, settings)
         scorers = _scorers(lessons, labels, taught, settings)
         made_of = settings.model_dump(mode="json", exclude={"out", "at_once"}) | {
-            "lessons": lessons.manifest["fingerprint"]
+            "scored": lessons.manifest["fingerprint"]
         }
         if "exam" in settings.measures:
-            made_of |= {"student": taught.student} | student_fingerprints(taught)
+            made_of |= taught.model_dump(mode="json") | student_fingerprints(taught)
         seed = int(lessons.manifest.get("seed") or 0)
         with Run.create(settings.out, stage="score", settings=made_of, seed=seed) as record:
             for label in labels:
@@ -100,7 +99,7 @@ def _scorers(lessons: Run, labels: list[str], taught: StudentSettings, settings:
     if "exam" in settings.measures:
         if taught.student == LEARNER:
             for problem in (record.dialogue.problem for label in labels for record in lessons.records(label)):
-                if not executable(problem):
+                if not can_work_out(problem):
                     raise RunError(f"{settings.run}: problem {problem.id} {UNREADABLE}; name another --student")
         scorers.append(Exam(cast_student(taught), settings.attempts))
     scorers += [LeakMeter()] if "leak" in settings.measures else []

@@ -91,8 +91,8 @@ def part_of(folder: Path | None, settings: LessonSettings) -> Part:
     if folder is not None and (folder / TUTOR_FILE).is_file():
         try:
             known = Part(**json.loads((folder / TUTOR_FILE).read_text(encoding="utf-8")))
-            if known.sees not in get_args(Sees):
-                raise ValueError(f"sees is {known.sees}, not one of {', '.join(get_args(Sees))}")
+            if known.sees not in get_args(Sees) or not isinstance(known.prompt, str):
+                raise ValueError(f"prompt must be a name, and sees one of {', '.join(get_args(Sees))}")
         except (ValueError, TypeError) as error:
             raise ModelError(f"{folder / TUTOR_FILE} cannot be read ({error}); delete it or mend it") from None
     return Part(settings.tutor_prompt or known.prompt, settings.tutor_sees or known.sees)

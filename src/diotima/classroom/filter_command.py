@@ -52,6 +52,8 @@ class Settings(SourceSettings, StudentSettings):
     """Keep only problems with a sibling."""
     seed: int = 0
     """Seed of the attempts."""
+    at_once: PositiveInt = 16
+    """Problems that are tried at the same time, with all their attempts."""
 
 
 def run(settings: Settings) -> Path:
@@ -69,7 +71,9 @@ def run(settings: Settings) -> Path:
     papers: list[Paper] = []
     if band is not None and student is not None and kept:
         rates = settings.out.with_suffix(".rates.jsonl")
-        papers = solve_alone(student, kept, settings.attempts, settings.seed, rates, _made_of(settings))
+        papers = solve_alone(
+            student, kept, settings.attempts, settings.seed, rates, _made_of(settings), settings.at_once
+        )
         kept = _within(kept, papers, band, left_out)
     if not kept:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in (+left_out).items())

@@ -26,12 +26,18 @@ from diotima.errors import ProblemFileError
 from diotima.problems.arithmetic import Calculation, Value
 from diotima.problems.problem import Problem
 from diotima.problems.skills import SKILLS, carry_out, wrong_calculation
+from diotima.problems.solutions import executable
 
 _SKILLS = frozenset(SKILLS)
 UNREADABLE = (
     "has no steps that the simulated learner can work out: each needs a calculation such as 12 + 7 = 19 that is right, "
     "and the last one must come to the answer"
 )
+
+
+def can_work_out(problem: Problem) -> bool:
+    """Whether the simulated learner can work out a problem, and its sibling if it has one."""
+    return executable(problem) and (problem.sibling is None or executable(problem.sibling))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Reaction:
 
     ``skill``: the skill that it bears on, or None. ``learning``: P(learn) it had for a skill not mastered, 0 if it was
     mastered already. ``learned`` and ``forgot``: what came of it. ``mastered``: all skills mastered afterwards.
+    ``told``: the steps whose results it has been told so far.
     """
 
     reading: Reading

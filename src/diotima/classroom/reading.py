@@ -25,9 +25,8 @@ _STEP = re.compile(
     re.IGNORECASE,
 )
 
-
 # Many a teacher leaves the question mark out, and "try to explain how you got there" asks as well.
-_OPENING = r"(?:^|[.!,;:\n]\s*|\b(?:so|and|but|ok|okay|now|well|then|great|good|yes|no|please|right)\s+)"
+_OPENING = r"(?:^|[.!,;:\n]\s{0,9}|\b(?:so|and|but|ok|okay|now|well|then|great|good|yes|no|please|right)\s+)"
 _ASKS = re.compile(
     rf"\?|{_OPENING}(?:(?:what|how|why|which|where|who)\b"
     r"|(?:can|could|do|did|does|would|will|is|are|should|have)\s+(?:you|we|he|she|they|it|i)\b"

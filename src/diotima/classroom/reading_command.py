@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from diotima.classroom.learner import Learner, Reaction
 from diotima.classroom.reading import Reading
-from diotima.classroom.work import lines_shown, wrong_steps
+from diotima.classroom.work import components, lines_shown, wrong_steps
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import SettingsError
 from diotima.problems.files import read_set
+from diotima.problems.list_command import table, visible
 from diotima.problems.problem import Problem, Step
 from diotima.problems.source import Source
 from diotima.settings import Settings as BaseSettings
@@ -62,7 +63,7 @@ def run(settings: Settings) -> None:
     console = Console(highlight=False)
     _print_problem(console, problem, opening.turns[0].text)
     _heading(console, "The tutor")
-    console.print(settings.text, markup=False)
+    console.print(visible(settings.text), markup=False)
     _heading(console, "Read in it")
     console.print(_readings(reaction.reading))
     _heading(console, "Mastery")
@@ -86,59 +87,60 @@ def _heading(console: "Console", text: str) -> None:
 
 def _print_problem(console: "Console", problem: Problem, attempt: str) -> None:
     _heading(console, "The problem")
-    console.print(problem.question, markup=False)
+    console.print(visible(problem.question), markup=False)
     _heading(console, "The student's attempt")
     shown, wrong = lines_shown(attempt), wrong_steps(attempt, problem) or frozenset()
-    table = _table("Step", "Skill", "Solution", "Student", "")
-    for index, step in enumerate(problem.steps):
+    rows = table("Step", "Skill", "Solution", "Student", "")
+    for index, (step, skill) in enumerate(zip(problem.steps, components(problem), strict=True)):
         line = str(shown.get(index, "nothing"))
         verdict = "[red]goes wrong here[/]" if index in wrong else "[green]right[/]"
         if index not in wrong and line != step.work:
             verdict = "[yellow]right, on a wrong amount[/]"
-        table.add_row(str(index + 1), step.skill, step.work, line, verdict)
-    console.print(table)
+        rows.add_row(str(index + 1), *map(_unstyled, (skill, step.work, line)), verdict)
+    console.print(rows)
 
 
 def _readings(reading: Reading) -> "Table":
-    table = _table("", "", header=False)
-    table.add_row("step", "none" if reading.step is None else str(reading.step + 1))
-    table.add_row("concept", reading.skill or "none")
-    table.add_row("asks", "yes" if reading.asks else "no")
-    table.add_row("told", ", ".join(f"the result of step {index + 1}" for index in sorted(reading.told)) or "nothing")
-    table.add_row("words", str(reading.words))
-    return table
+    rows = table("", "", header=False)
+    rows.add_row("step", "none" if reading.step is None else str(reading.step + 1))
+    rows.add_row("concept", _unstyled(reading.skill) or "none")
+    rows.add_row("asks", "yes" if reading.asks else "no")
+    rows.add_row("told", ", ".join(f"the result of step {index + 1}" for index in sorted(reading.told)) or "nothing")
+    rows.add_row("words", str(reading.words))
+    return rows
 
 
 def _mastery(problem: Problem, student: Learner, reaction: Reaction) -> "Table":
     gaps = student.gaps(problem)
-    table = _table("Skill", "P(learn)", "Before", "After")
-    for skill in dict.fromkeys(step.skill for step in problem.steps):
+    rows = table("Skill", "P(learn)", "Before", "After")
+    for skill in dict.fromkeys(components(problem)):
         before, after = skill not in gaps, skill in reaction.mastered
         learning = f"{reaction.learning:.2f}" if skill == reaction.skill and not before else "-"
         style = "green" if after and not before else "red" if before and not after else ""
-        table.add_row(skill, learning, _word(before), _word(after), style=style)
-    return table
+        rows.add_row(_unstyled(skill), learning, _word(before), _word(after), style=style)
+    return rows
 
 
 def _conclusion(problem: Problem, reaction: Reaction) -> str:
+    skill = _unstyled(reaction.skill)
     if len(problem.steps) - 1 in reaction.reading.told:
         return "The answer is given away: it will be copied on this problem, and nothing was learned."
     if reaction.learned:
-        return f"The student has learned [bold]{reaction.skill}[/]."
+        return f"The student has learned [bold]{skill}[/]."
     if reaction.forgot:
-        return f"Step and concept contradict each other: the student is confused about [bold]{reaction.skill}[/]."
+        return f"Step and concept contradict each other: the student is confused about [bold]{skill}[/]."
     if reaction.skill is None:
         return "Nothing in this turn bears on a skill; nothing was learned."
     if reaction.learning:
-        return f"The student might have learned {reaction.skill}, but has not this time."
-    return f"The turn bears on {reaction.skill}, and nothing was learned from it."
+        return f"The student might have learned {skill}, but has not this time."
+    return f"The turn bears on {skill}, and nothing was learned from it."
 
 
-def _table(*columns: str, header: bool = True) -> "Table":
-    from rich import box
-    from rich.table import Table
+def _unstyled(text: str | None) -> str:
+    """A stranger's text, whose brackets are no style for rich; "" for none."""
+    from rich.markup import escape
 
-    return Table(*columns, show_header=header, box=box.SIMPLE_HEAD if header else None, pad_edge=False)
+    return escape(visible(text or ""))
 
 
 def _word(mastered: bool) -> str:

@@ -21,19 +21,31 @@ from diotima.scoring.marking import Marker
 
 
 def solve_alone(
-    student: Examinee, problems: Sequence[Problem], attempts: int, seed: int, path: Path, made_of: Mapping[str, Any]
+    student: Examinee,
+    problems: Sequence[Problem],
+    attempts: int,
+    seed: int,
+    path: Path,
+    made_of: Mapping[str, Any],
+    at_once: int,
 ) -> list[Paper]:
     """The marks of ``attempts`` attempts at every problem, without any lesson; those in the file at ``path`` are taken.
 
     ``made_of``: what decides them beside the problem. Raises RunError if the file holds something else.
     """
     papers = _open(path, made_of)
-    asyncio.run(_solve(student, problems, attempts, seed, path, papers))
+    asyncio.run(_solve(student, problems, attempts, seed, path, papers, at_once))
     return [papers[_key(problem)] for problem in problems]
 
 
 async def _solve(
-    student: Examinee, problems: Sequence[Problem], attempts: int, seed: int, path: Path, papers: dict[str, Paper]
+    student: Examinee,
+    problems: Sequence[Problem],
+    attempts: int,
+    seed: int,
+    path: Path,
+    papers: dict[str, Paper],
+    at_once: int,
 ) -> None:
     marker = Marker()
     missing = [problem for problem in problems if _key(problem) not in papers]
@@ -44,7 +56,7 @@ async def _solve(
 
     with path.open("a", encoding="utf-8") as file, Progress("solve rates", len(problems)) as progress:
         progress.resume(len(problems) - len(missing))
-        async for problem, paper in side_by_side(one, missing):
+        async for problem, paper in side_by_side(one, missing, at_once):
             papers[_key(problem)] = paper
             file.write(_line(_key(problem), paper))
             file.flush()

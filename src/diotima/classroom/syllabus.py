@@ -4,17 +4,18 @@ The simulated learner goes step by step, so it needs a solution whose steps can 
 any problem. What is left out is counted and told, so that a figure never stands for problems nobody worked on.
 """
 
+import hashlib
 import sys
+from collections.abc import Iterable
 
 from pydantic import PositiveInt
 
 from diotima.classroom.casting import LessonSettings
-from diotima.classroom.learner import UNREADABLE, Learner
+from diotima.classroom.learner import UNREADABLE, Learner, can_work_out
 from diotima.classroom.students import Student
 from diotima.errors import ProblemFileError
-from diotima.problems.files import with_siblings
+from diotima.problems.files import problem_to_json, with_siblings
 from diotima.problems.problem import Problem
-from diotima.problems.solutions import executable
 from diotima.problems.source import SourceSettings
 
 
@@ -35,11 +36,19 @@ def problems_for(student: Student, settings: SyllabusSettings, with_sibling: boo
     if len(problems) < found.rows:
         _tell(settings, f"{found.rows:,} rows are {len(problems):,} different problems")
     if isinstance(student, Learner):
-        problems = _kept([executable(problem) for problem in problems], problems, settings, UNREADABLE)
+        problems = _kept([can_work_out(problem) for problem in problems], problems, settings, UNREADABLE)
     if with_sibling:
         problems = with_siblings(problems)
         problems = _kept([problem.sibling is not None for problem in problems], problems, settings, "has no sibling")
     return problems[:most] if with_sibling else with_siblings(problems[:most])
+
+
+def problems_fingerprint(problems: Iterable[Problem]) -> str:
+    """Twelve digits that tell these problems from others: the same file may hold others tomorrow."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(problem_to_json(problem).encode())
+    return digest.hexdigest()[:12]
 
 
 def _kept(usable: list[bool], problems: list[Problem], settings: SyllabusSettings, why_not: str) -> list[Problem]:

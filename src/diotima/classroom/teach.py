@@ -16,7 +16,7 @@ from diotima.classroom.casting import cast_fingerprints, cast_student, cast_tuto
 from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.lesson import Participant, side_by_side
 from diotima.classroom.students import Student
-from diotima.classroom.syllabus import SyllabusSettings, problems_for
+from diotima.classroom.syllabus import SyllabusSettings, problems_fingerprint, problems_for
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
@@ -59,20 +59,20 @@ def run(settings: Settings) -> Path:
     student = cast_student(settings)
     problems = problems_for(student, settings)
     tutor = cast_tutor(settings.tutor, settings, settings.temperature)
-    made_of = recorded(settings, settings.tutor)
+    made_of = recorded(settings, problems, settings.tutor)
     with Run.create(settings.out, stage="teach", settings=made_of, seed=settings.seed) as record:
         hold_lessons(settings.tutor, tutor, student, problems, settings, record)
         record.finish()
     return settings.out
 
 
-def recorded(settings: HoldingSettings, *tutors: str) -> dict[str, object]:
+def recorded(settings: HoldingSettings, problems: list[Problem], *tutors: str) -> dict[str, object]:
     """What decides what comes out; another value of anything in it is another run.
 
-    The weights of the tutors are part of it: the same folder may hold others tomorrow.
+    The problems and the weights of the tutors are part of it: the same names may stand for others tomorrow.
     """
     made_of = settings.model_dump(mode="json", exclude={"out", "at_once", "table"})
-    return made_of | cast_fingerprints(settings, *tutors)
+    return {**made_of, "problems_fingerprint": problems_fingerprint(problems), **cast_fingerprints(settings, *tutors)}
 
 
 def hold_lessons(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from diotima.classroom.work import wrong_steps
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
+from diotima.errors import ProblemFileError
 from diotima.problems.numbers import find_numbers
 from diotima.problems.problem import Problem
 from diotima.problems.skills import SKILLS
@@ -25,12 +26,18 @@ _ASK_FOR_WORK = "Please show me how you would solve it."
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
-    """A tutor that follows a script, and says no more than that."""
+    """A tutor that follows a script, and says no more than that. ``by_steps``: it goes by the steps of the solution."""
 
     script: Script
+    by_steps: bool = False
 
     async def speak(self, dialogue: Dialogue) -> Turn:
-        """Its next turn."""
+        """Its next turn. Raises ProblemFileError if it goes by steps and there are none."""
+        if self.by_steps and not dialogue.problem.steps:
+            raise ProblemFileError(
+                f"problem {dialogue.problem.id} has no steps, which this scripted tutor goes by; take problems with "
+                "steps, or a tutor that needs none: a model, scripted/leaker, scripted/generic, scripted/parrot"
+            )
         return Turn(TUTOR, self.script(dialogue))
 
 
@@ -43,13 +50,15 @@ def hint(problem: Problem, step: int, choice: int = 0) -> str:
     """A guiding turn: the step, and a question that names its concept.
 
     Where the solution comes from elsewhere the turn is the step's official sub-question and no more; without one it is
-    the step's sentence with its numbers left out.
+    the step's sentence with its numbers left out; without that too it names the step.
     """
     skill, question, text = problem.steps[step].skill, problem.steps[step].question, problem.steps[step].text
     if skill in SKILLS:
         questions = SKILLS[skill].questions
         return f"Look at step {step + 1}. {questions[choice % len(questions)]}"
-    return question or f"How would you fill the gaps here: {_without_numbers(text)}"
+    if question or not text:
+        return question or f"How do you work out step {step + 1}?"
+    return f"How would you fill the gaps here: {_without_numbers(text)}"
 
 
 def _without_numbers(text: str) -> str:
@@ -59,7 +68,7 @@ def _without_numbers(text: str) -> str:
 
 
 def guide(dialogue: Dialogue) -> str:
-    """Points at the first wrong step and its concept; praises work without a mistake."""
+    """Points at the first wrong step and its concept; praises work without a mistake, asks for it if none is shown."""
     return _about_first_wrong(dialogue, lambda step: hint(dialogue.problem, step, draw("wording", dialogue)))
 
 
@@ -77,9 +86,9 @@ def teller(dialogue: Dialogue) -> str:
 
 def wrong_guide(dialogue: Dialogue) -> str:
     """Guides well, but to a step that the student got right; encourages where there is none."""
-    if not dialogue.by(STUDENT):
-        return _ASK_FOR_WORK
     wrong = _wrong(dialogue)
+    if wrong is None:
+        return _ASK_FOR_WORK
     right = [step for step in range(len(dialogue.problem.steps)) if step not in wrong]
     if not right:
         return generic(dialogue)
@@ -144,13 +153,13 @@ BLIND: dict[str, Script] = {
 def scripted_tutor(name: str) -> Scripted | None:
     """The reference tutor of that name, or None."""
     script = {**REFERENCE, **BLIND}.get(name)
-    return Scripted(script) if script else None
+    return Scripted(script, by_steps=script not in (leaker, generic, parrot)) if script else None
 
 
-def _wrong(dialogue: Dialogue) -> frozenset[int]:
-    """The steps that the student's latest work gets wrong."""
+def _wrong(dialogue: Dialogue) -> frozenset[int] | None:
+    """The steps that the student's latest work gets wrong, or None if it has shown none."""
     latest = dialogue.last(STUDENT)
-    return (wrong_steps(latest.text, dialogue.problem) if latest else None) or frozenset()
+    return wrong_steps(latest.text, dialogue.problem) if latest else None
 
 
 def _told(problem: Problem, step: int) -> str:
@@ -158,7 +167,7 @@ def _told(problem: Problem, step: int) -> str:
 
 
 def _about_first_wrong(dialogue: Dialogue, say: Callable[[int], str]) -> str:
-    if not dialogue.by(STUDENT):
-        return _ASK_FOR_WORK
     wrong = _wrong(dialogue)
+    if wrong is None:
+        return _ASK_FOR_WORK
     return say(min(wrong)) if wrong else PRAISE

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import log, sqrt
 
-from diotima.problems.arithmetic import Calculation, operands, parse_calculation, read_calculation
+from diotima.problems.arithmetic import Calculation, operands, read_work
 from diotima.problems.numbers import find_numbers
 from diotima.problems.problem import Problem, Step
 
@@ -24,15 +24,14 @@ LEAST_SIMILARITY = 0.10
 LEAST_LEAD = 1.15
 _SENTENCE = re.compile(r"[^.?!\n]+(?:[.](?=\d)[^.?!\n]*)*[.?!\n]*")
 _WORD = re.compile(r"[a-z]+")
-_NUMBER_WORDS = re.compile(r"\d[\d,.]*")
 # Words that any turn or any solution may have, whatever step they are about.
 _EVERYWHERE = frozenset(
     "a about again all also am an and any are as at be because been but by can could did do does doing done each for "
     "from get gets give given go going got had has have having he help her here him his how i if in into is it its "
     "just know let like line look made make makes many me more much must my need needs next no not now of off ok okay "
-    "on one or our out please problem question right say see she should show so solve solution some step steps take tell "
-    "than that the their them then there therefore these they thing think this those thus to total try up us use was "
-    "we well were what when where which while who why will with work would wrong yes yet you your answer number "
+    "on one or our out please problem question right say see she should show so solve solution some step steps take "
+    "tell than that the their them then there therefore these they thing think this those thus to total try up us use "
+    "was we well were what when where which while who why will with work would wrong yes yet you your answer number "
     "calculate calculation find first second third hint idea mean means explain sure great good job so far".split()
 )
 
@@ -73,7 +72,7 @@ def _profiles(problem: Problem) -> _Profiles:
 
 
 def _step_words(step: Step) -> frozenset[str]:
-    calculation = parse_calculation(step.work) or read_calculation(step.work)
+    calculation = read_work(step.work)
     numbers = [] if calculation is None else operands(calculation.expression)
     told = (word for word in words(f"{step.question} {step.text}") if not word.startswith("#"))
     return frozenset(told) | {f"#{number}" for number in numbers}
@@ -83,8 +82,9 @@ def _nearest(sentence: str, profiles: _Profiles, shown: Mapping[int, Calculation
     heard = {word: profiles.weights[word] for word in words(sentence) if word in profiles.weights}
     own = {f"#{line.result}": index for index, line in shown.items()}
     quoted = {own[word] for word in words(sentence) if word in own and own[word] < len(profiles.steps)}
-    if not heard and not quoted:
-        return None
+    spoken = any(not word.startswith("#") for word in heard)
+    if not spoken and not ("?" in sentence and (heard or quoted)):
+        return None  # "the answer is 18" is about no step, even where an 18 stands in one
     norm = _norm(heard.values()) or 1.0
     scores = [
         sum(heard[word] * weight for word, weight in vector.items() if word in heard) / (norm * size or 1.0)

@@ -23,8 +23,8 @@ from diotima.problems.arithmetic import (
     agrees,
     evaluate,
     operands,
-    parse_calculation,
     read_calculation,
+    read_work,
     whole,
     with_operands,
 )
@@ -32,7 +32,7 @@ from diotima.problems.numbers import find_numbers
 from diotima.problems.problem import Problem
 from diotima.problems.skills import SKILLS, carry_out
 
-_LINE = re.compile(r"^Line (\d+): (.+)$", re.MULTILINE)
+_LINE = re.compile(r"^Line (\d{1,4}): (.+)$", re.MULTILINE)
 
 
 def write_work(lines: list[Calculation]) -> str:
@@ -43,9 +43,7 @@ def write_work(lines: list[Calculation]) -> str:
 
 def lines_shown(text: str) -> dict[int, Calculation]:
     """The readable lines of written work: index of the step (from 0) to what stands there."""
-    lines = (
-        (int(number) - 1, parse_calculation(line) or read_calculation(line)) for number, line in _LINE.findall(text)
-    )
+    lines = ((int(number) - 1, read_work(line)) for number, line in _LINE.findall(text))
     return {index: line for index, line in lines if line is not None}
 
 
@@ -80,7 +78,7 @@ class Planned:
 @lru_cache(maxsize=8192)
 def plan(problem: Problem) -> tuple[Planned, ...] | None:
     """The way through a problem, or None if it has no steps or the calculation of one cannot be read."""
-    read = [parse_calculation(step.work) or read_calculation(step.work) for step in problem.steps]
+    read = [read_work(step.work) for step in problem.steps]
     steps = [step for step in read if step is not None]
     if not steps or len(steps) < len(read):
         return None
@@ -118,12 +116,16 @@ def _earlier(numbers: list[Value], results: list[Value], given: Collection[Value
 def wrong_steps(text: str, problem: Problem) -> frozenset[int] | None:
     """The indices of the steps at which written work goes wrong by itself, or None if the text shows no work.
 
-    A right operation on a wrong amount is an error carried forward and does not count; a line left out does.
+    A right operation on a wrong amount is an error carried forward and does not count; a line left out does. Work in
+    free text has no numbered lines; if there is any calculation in it, the steps whose results it does not name count.
     """
     shown = {index: line.result for index, line in lines_shown(text).items()}
     steps = plan(problem)
-    if not shown or steps is None:
+    if steps is None or not (shown or read_calculation(text)):
         return None
+    if not shown:
+        named = {number.value for number in find_numbers(text)}
+        return frozenset(index for index, step in enumerate(steps) if step.result not in named)
     return frozenset(
         index for index, step in enumerate(steps) if index not in shown or not _right(step, shown, shown[index])
     )
@@ -131,8 +133,8 @@ def wrong_steps(text: str, problem: Problem) -> frozenset[int] | None:
 
 def _right(step: Planned, shown: Mapping[int, Value], written: Value) -> bool:
     expression = step.asked(shown)
-    if expression is step.expression:
-        return step.result == written
+    if expression is step.expression and (written == step.result or step.skill in SKILLS):
+        return written == step.result
     if step.skill in SKILLS:
         return carry_out(expression, step.skill) == written
     value = evaluate(expression)

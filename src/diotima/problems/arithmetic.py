@@ -29,7 +29,8 @@ _LONGEST = 400
 _DEEPEST = 40
 
 _ANNOTATION = re.compile(r"<<([^<>\n]{1,400})>>")
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
+# Bounded, for int() refuses thousands of digits; what is longer falls into two numbers, which is no calculation.
+_NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,99}(?!\d)|\d{1,300})(?:\.\d{1,300})?|\.\d{1,300}"
 _TOKEN = re.compile(
     r"(?P<mixed>\d{1,4}\s\d{1,2}/[1-9]\d?(?![\d.,/]))"
     rf"|(?P<number>{_NUMBER})(?P<percent>\s?%)?"
@@ -177,6 +178,11 @@ def parse_calculation(text: str) -> Calculation | None:
     left, equals, right = text.rpartition("=")
     expression, result = parse_expression(left), parse_value(right)
     return Calculation(expression, result) if equals and expression is not None and result is not None else None
+
+
+def read_work(work: str) -> Calculation | None:
+    """The calculation of a step or of a student's line: the whole of it if it is one, else the first in it."""
+    return parse_calculation(work) or read_calculation(work)
 
 
 def parse_expression(text: str) -> Expression | None:

@@ -160,7 +160,12 @@ def _problem(values: Any) -> Problem:
     rest = {name: value for name, value in values.items() if name not in ("steps", "sibling")}
     # Many a data set has steps without sub-questions.
     told = tuple(Step(**{"question": ""} | step) for step in steps)
-    return Problem(**rest, steps=told, sibling=_problem(sibling) if sibling else None)
+    if sibling:
+        sibling = _problem(sibling)
+        # By its id an exam tells the sibling from the problem of the lesson.
+        if sibling.id == values["id"] or sibling.sibling:
+            raise ProblemFileError("the field sibling must be another problem, with an id and no sibling of its own")
+    return Problem(**rest, steps=told, sibling=sibling or None)
 
 
 def _check(values: Any, kind: type, needed: Iterable[str], what: str) -> None:

@@ -35,11 +35,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 PLAIN = "problem"
 
 _BOXING = "Return your final response within \\boxed{}."
-_FINAL = re.compile(r"(?:^|\n)####[ \t]*(?P<answer>[^\s][^\n]*?)\s*\Z")
+_FINAL = re.compile(r"(?:^|\n)####[ \t]*(?P<answer>\S[^\n]*)\Z")
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MATH = ("level", "subject", "type")
 _STEPVERIFY = ("problem", "reference_solution", "incorrect_index")
-
 
 Parts = tuple[str, str, str, tuple[Step, ...]]
 """Question, answer, solution and steps."""
@@ -91,7 +90,7 @@ def form_of(fields: Mapping[str, Any], mapped: Mapping[str, str], source: str) -
 
 def has_final_mark(answer: Any) -> bool:
     """Whether an answer is GSM8K's: a solution, and the final answer behind ``####``."""
-    return isinstance(answer, str) and _FINAL.search(answer) is not None
+    return isinstance(answer, str) and _FINAL.search(answer.rstrip()) is not None
 
 
 def content_id(form: str, question: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import takewhile
+from math import gcd
 
 from diotima.problems.arithmetic import Value, whole
 from diotima.problems.meanings import (
@@ -44,7 +45,8 @@ _BOUNDS = (
     (re.compile(r"[ -](?:[a-z]+ )?(?:hours?|hrs?)\b"), (10, 24)),
     (re.compile(r"[ -](?:[a-z]+ )?(?:minutes?|seconds?|mins?)\b"), (59,)),
     (re.compile(r"[ -](?:[a-z]+ )?months?\b"), (11,)),
-    (re.compile(r"[ -](?:[a-z]+ )?(?:days?|times (?:a|per|each|every) (?:week|day))\b"), (6, 28)),
+    (re.compile(r"[ -](?:[a-z]+ )?(?:days?|mornings?|afternoons?|evenings?|nights?)\b"), (6, 28)),
+    (re.compile(r"[^.,;]{0,24}\b(?:a|per|each|every) (?:day|week)\b"), (6,)),
     (re.compile(r"[ -](?:[a-z]+ )?weeks?\b"), (4, 51)),
 )
 _MARKS = re.compile(r"\b(?:tests?|exams?|quiz\w*|grades?)\b")
@@ -52,6 +54,7 @@ _OF_A_BODY = re.compile(
     r"[ -]?(?:years?|months?|weeks?)?[ -](?:old|older|younger|tall|high)\b|[ -](?:feet|foot|inches)\b|°"
 )
 _NEAR = 32
+_MOST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +171,12 @@ def _choices(lowered: str, number: Number) -> Iterator[Value]:
     bounds += [100] * (_MARKS.search(lowered) is not None or _OF_A_BODY.match(after) is not None)
     top = min((bound for bound in bounds if bound >= value), default=None)
     step = (5 if count % 5 == 0 else 1) if per_cent else _roundness(count)
+    # Of very many choices some will do; coprime to 210, the stride passes over no divisibility by 2, 3, 5 or 7.
+    stride = max(1, int(high - low) // (step * _MOST))
+    while gcd(stride, 210) > 1:
+        stride += 1
     vowel = re.search(r"\ban? \$?$", before) is not None
-    for candidate in range(-int(-low // step) * step, int(high) + 1, step):
+    for candidate in range(-int(-low // step) * step, int(high) + 1, step * stride):
         new = whole(Fraction(candidate, 10**places))
         if new in (0, 1) or (new < 1) != (value < 1) or (top is not None and new > top):
             continue

@@ -17,13 +17,14 @@ from pydantic import NonNegativeInt
 from diotima.problems.files import with_siblings
 from diotima.problems.numbers import parse_number
 from diotima.problems.problem import Problem
+from diotima.problems.siblings import count_siblings
 from diotima.problems.solutions import executable
 from diotima.problems.source import SourceSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_CHOICE = re.compile(r"\(?[A-J]\)?\.?")
+_CHOICE = re.compile(r"\(?[A-E]\)?\.?")
 
 
 class Settings(SourceSettings):
@@ -56,6 +57,7 @@ def figures(problems: Sequence[Problem]) -> dict[str, Any]:
         "with_steps": sum(bool(problem.steps) for problem in problems),
         "executable": sum(map(executable, problems)),
         "with_sibling": sum(problem.sibling is not None for problem in problems),
+        "no_sibling_because": dict(count_siblings(p for p in problems if p.sibling is None).most_common()),
         "answers": dict(Counter(answer_kind(problem.answer) for problem in problems).most_common()),
         "median_words": median(words),
         "most_words": max(words),
@@ -92,6 +94,8 @@ def _figures_table(counted: dict[str, Any]) -> "Table":
     rows.add_row("from", visible(", ".join(f"{name} {count:,}" for name, count in counted["sources"].items())))
     for label, key in (("with steps", "with_steps"), ("executable", "executable"), ("with sibling", "with_sibling")):
         rows.add_row(label, f"{counted[key]:,} ({counted[key] / total:.1%})")
+    for reason, count in counted["no_sibling_because"].items():
+        rows.add_row("", f"{count:,} have none: {reason}")
     rows.add_row("answers", ", ".join(f"{name} {count:,}" for name, count in counted["answers"].items()))
     rows.add_row("words", f"{counted['median_words']:g} in the median question, {counted['most_words']:,} at most")
     return rows

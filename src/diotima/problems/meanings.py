@@ -37,13 +37,14 @@ _FACT_AFTER = re.compile(
 _FACT_BEFORE = re.compile(
     r"(?:\bbills of|\bworth|\b(?:equals?|equal to|equivalent to)(?: about| approximately)?"
     r"|\b(?:an?|one|1|each|every) (?:[a-z]+ )?(?:mile|kilometer|km|meter|foot|yard|inch|pound|kilogram|ounce|gallon|"
-    r"liter|cup|hectare|acre|ton|decade|century|day|week|month|year|hour|minute)(?: of [a-z]+)?"
+    r"liter|cup|hectare|acre|ton|decade|century|day|week|month|year|hour|minute)(?: of [a-z ]+)?"
     r" (?:is|has|weighs|contains)(?: about| approximately)?) $"
 )
 _WORLD = re.compile(
-    r"\b(?:comet|orbits?|planets?|the (?:earth|sun|moon)|world|record|speed of (?:light|sound)|population of|africa|"
-    r"europe|asia|america|australia|united states|the u\.?s|flag|olympi\w+|alphabet|piano|chess|checkers|jenga|"
-    r"monopoly)\b"
+    r"\b(?:comet|orbits?|planets?|the (?:earth|sun|moon)|world|record|recommended|speed of (?:light|sound)|"
+    r"population of|africa|europe|asia|america|australia|united states|the u\.?s|countries|continents|states|olympi\w+|"
+    r"marathon|flag|alphabet|piano|chess|checkers|jenga|monopoly|deck of|playing cards|dice|bones|teeth|boil\w*|"
+    r"freezing|major league|n[bfh][al]l?)\b"
 )
 _THERE_ARE = re.compile(r"\bthere (?:are|were|have been) $")
 _BETWEEN_PLACES = re.compile(r"\b(?:from|between) [A-Z][\w., ]+ (?:to|and) [A-Z]")

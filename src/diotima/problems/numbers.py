@@ -138,7 +138,7 @@ def _numbers_in_digits(text: str, lowered: str, labels: bool) -> Iterator[Number
         start, negative = _start_and_sign(text, start, match.group("bottom") is not None)
         if text[end : end + 1] == "%" or text[end : end + 2] == "\\%":
             end = position = text.index("%", end) + 1
-        if text[start : start + 1] == ".":
+        if start < match.start() and text[match.start() - 1] == ".":
             value /= 10 ** len(match.group())
         yield Number(-value if negative else value, start, end, text[start:end])
 

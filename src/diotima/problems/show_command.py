@@ -14,6 +14,7 @@ from diotima.errors import SettingsError
 from diotima.problems.files import with_siblings
 from diotima.problems.list_command import table, visible
 from diotima.problems.problem import Problem
+from diotima.problems.siblings import sibling_or_reason
 from diotima.problems.solutions import executable
 from diotima.problems.source import SourceSettings
 
@@ -50,7 +51,7 @@ def show(problem: Problem, console: "Console") -> None:
     if problem.sibling is None:
         console.print(Text(visible(problem.question)))
         console.print(Text(f"\nAnswer: {visible(problem.answer)}"))
-        console.print("It has no sibling.")
+        console.print(f"It has no sibling: {sibling_or_reason(problem)}.")
     else:
         console.print(_beside(problem, problem.sibling))
     if problem.steps:

@@ -12,7 +12,8 @@ not, no threshold is passed, the cheaper offer stays the cheaper one. Where a qu
 is no sibling: the exam says so, and no student is ever marked by a doubtful answer.
 
 The givens are changed one after the other, each to the first of its choices that keeps the rule, in an order drawn
-from the problem's id: a short search that always finds the same.
+from the problem's id; where none can change alone (48 shared by 3), two are tried together. The search is short and
+always comes to the same.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 from diotima.problems.arithmetic import (
     Calculation,
@@ -45,6 +46,7 @@ SIBLING = "a sibling"
 
 _ROUNDS = 2
 _TRIES = 24
+_PAIRS = 6
 _FARTHEST = Fraction(4)
 _FARTHEST_IN_AGES = Fraction(4, 3)
 _OLDEST = 100
@@ -156,6 +158,10 @@ class _Story:
             raise _NoSiblingError("an operand stands nowhere")
         if unused_values(givens, readings) - {0, 1}:
             raise _NoSiblingError("a number of the question is in no step")
+        used = {reading.key for some in every for reading in some if reading.source == "result"}
+        if not used.issuperset(range(len(calculations) - 1)):
+            # Such as a number of times: the steps that do it so often are not told apart from it.
+            raise _NoSiblingError("a result is in no later step")
         stay = must_stay(calculations, givens, readings)
         free = {value: choices for value, choices in givens.choices.items() if value not in stay}
         if not free:
@@ -232,16 +238,28 @@ class _Story:
 
 
 def _changes(story: _Story, seed: str) -> dict[Value, Value]:
-    """New values for as many givens as can be."""
-    changes: dict[Value, Value] = {}
-    order = sorted(story.free, key=lambda value: _draw(seed, value))
-    for value in order * _ROUNDS:
-        choices = () if value in changes else sorted(story.free[value], key=partial(_draw, seed, value))[:_TRIES]
-        for choice in choices:
-            if story.results(changes | {value: choice}) is not None:
-                changes[value] = choice
+    """New values for as many givens as can be; where none can change alone, two may be able to together."""
+    order = sorted(story.free, key=partial(_draw, seed))
+    choices = {value: sorted(story.free[value], key=partial(_draw, seed, value))[:_TRIES] for value in order}
+    return _one_by_one(story, choices, {}) or _one_by_one(story, choices, _two_together(story, choices))
+
+
+def _one_by_one(story: _Story, choices: Mapping[Value, Sequence[Value]], changes: Changes) -> dict[Value, Value]:
+    found = dict(changes)
+    for value in list(choices) * _ROUNDS:
+        for choice in choices[value] if value not in found else ():
+            if story.results(found | {value: choice}) is not None:
+                found[value] = choice
                 break
-    return changes
+    return found
+
+
+def _two_together(story: _Story, choices: Mapping[Value, Sequence[Value]]) -> Changes:
+    for one, other in list(combinations(choices, 2))[:_PAIRS]:
+        for first, second in product(choices[one][:_PAIRS], choices[other][:_PAIRS]):
+            if story.results({one: first, other: second}) is not None:
+                return {one: first, other: second}
+    return {}
 
 
 def _draw(*parts: object) -> bytes:

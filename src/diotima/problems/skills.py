@@ -204,6 +204,7 @@ _LEXICON = re.compile(
     "|".join(f"(?P<{skill.name}>{'|'.join(skill.words)})" for skill in SKILLS.values()),
     re.IGNORECASE,
 )
+_LARGEST = 10**300
 
 
 def first_skill_named(text: str) -> str | None:
@@ -213,13 +214,17 @@ def first_skill_named(text: str) -> str | None:
 
 
 def carry_out(expression: Expression, skill: str = "") -> Value:
-    """The result that a student who knows how to do it writes: with a named skill as `calculate`, else to the cent."""
+    """The result that a student who knows how to do it writes: with a named skill as `calculate`, else to the cent.
+
+    Where there is none, or nobody could write it down, it is 0: errors carried forward must not grow without bounds.
+    """
     numbers = _two_numbers(expression)
     if skill in SKILLS and numbers:
         left, operator, right = numbers
-        return calculate(left, operator, right)
+        result = calculate(left, operator, right)
+        return result if result < _LARGEST else 0
     value = evaluate(expression)
-    return 0 if value is None else _to_the_cent(value)
+    return 0 if value is None or not -_LARGEST < value < _LARGEST else _to_the_cent(value)
 
 
 def wrong_calculation(expression: Expression, skill: str, choice: int) -> Calculation:

@@ -83,6 +83,17 @@ _COMPILED = tuple(
 )
 
 
+_MULTIPLIERS = tuple(
+    (value, re.compile(rf"\b(?:{words})\b", re.IGNORECASE))
+    for value, words in (
+        (2, r"twice|doubl\w+|hal[fv]\w*"),
+        (3, r"thrice|tripl\w+|thirds?"),
+        (4, r"quadrupl\w+|quarters?|fourths?"),
+        (5, r"fifths?"),
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One place an operand may come from.
@@ -149,9 +160,18 @@ def _is_fraction(number: Number) -> bool:
 
 
 def unused_values(givens: Givens, readings: Sequence[Sequence[tuple[Reading, ...]]]) -> set[Value]:
-    """The values in the question, fractions apart, that no step uses."""
-    used = {reading.key for step in readings for some in step for reading in some if reading.source == "given"}
-    return {whole(number.value) for number in givens.numbers if not _is_fraction(number)} - used
+    """The values in the question, fractions apart, that no step uses.
+
+    Of "half" and "two students" each needs a 2 of its own: if the steps have fewer, it is not known which is not used.
+    """
+    every = [some for step in readings for some in step]
+    used = Counter(key for some in every for key in {reading.key for reading in some if reading.source != "result"})
+    unused = {whole(number.value) for number in givens.numbers if not _is_fraction(number)} - set(used)
+    for value, words in _MULTIPLIERS:
+        told, named = givens.values.count(value), words.search(givens.question) is not None
+        if told and named and used[value] + used[Fraction(1, value)] < told + 1:
+            unused.add(value)
+    return unused
 
 
 def must_stay(

@@ -207,7 +207,7 @@ _GROUPED = re.compile(
 )
 _COMPOUND = re.compile(r"([0-9]{1,9} ?[a-z]{1,9}),? (?:and )?([0-9]{1,9} ?[a-z]{1,9})", re.IGNORECASE)
 _EXPONENT = re.compile(r"\^ ?\{?$")
-_COMMA = re.compile(r"(-?[0-9]+),([0-9]{1,2}|[0-9]{4,})")
+_COMMA = re.compile(r"(-?[0-9]{1,300}),([0-9]{1,2}|[0-9]{4,300})")
 _SCALE = re.compile(rf"[ -]?({'|'.join(SCALES)})s?\b", re.IGNORECASE)
 _PERCENT = re.compile(r"\s*(?:%|per ?cent(?:age points?)?\b)", re.IGNORECASE)
 _NO_UNIT = re.compile(

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 from pathlib import Path
 
+from diotima.errors import ScoringError
 from diotima.scoring.verdict import Verdict
 
 _SCRIPT = Path(__file__).with_name("symbolic_worker.py")
@@ -49,7 +50,7 @@ class Workers:
     async def check(self, given: str, expected: str, allowed: tuple[float, float] = (0.0, 0.0)) -> Verdict:
         """Compare two LaTeX formulas; ``allowed`` is the absolute and the relative tolerance.
 
-        Raises RuntimeError if no worker can be started.
+        Raises ScoringError if no worker can be started.
         """
         request = json.dumps({"given": given, "expected": expected, "allowed": allowed})
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._check, request)
@@ -65,8 +66,11 @@ class Workers:
         return verdict
 
     def _take(self) -> "_Worker":
-        while self._idle:
-            worker = self._idle.pop()
+        while True:
+            try:
+                worker = self._idle.pop()  # not asked before whether there is one: another thread may be faster
+            except IndexError:
+                break
             if worker.process.poll() is None:
                 return worker
             worker.end()
@@ -83,7 +87,8 @@ class _Worker:
     def __init__(self, seconds: float, memory: int) -> None:
         self.seconds, self.alive, self.checks = seconds, True, 0
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(_SCRIPT), str(seconds), str(memory)],
+            # -P: no module beside the script stands in for another. Not -I: it knows no packages installed by --user.
+            [sys.executable, "-P", "-B", str(_SCRIPT), str(seconds), str(memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -95,7 +100,7 @@ class _Worker:
         """Wait until the imports are done."""
         if self._line(_START_LIMIT) != "ready\n":
             self.end()
-            raise RuntimeError(
+            raise ScoringError(
                 f"the symbolic comparison cannot be started: {sys.executable} {_SCRIPT} ended with "
                 f"{self.process.returncode}; is math-verify installed there?"
             )

@@ -18,7 +18,7 @@ from pydantic import PositiveInt
 
 from diotima.classroom.casting import Part, cast_fingerprints, cast_learner, cast_student, part_of
 from diotima.classroom.students import Student
-from diotima.classroom.syllabus import SyllabusSettings, problems_for
+from diotima.classroom.syllabus import SyllabusSettings, problems_fingerprint, problems_for
 from diotima.errors import SettingsError
 from diotima.models.opening import model_folder
 from diotima.problems.problem import Problem
@@ -111,8 +111,12 @@ def run(settings: Settings) -> Path:
     """Train; returns the folder of the trained model."""
     from diotima.training import setup
 
-    recorded = settings.model_dump(mode="json", exclude={"out"}) | cast_fingerprints(settings, settings.model)
     prepared = prepare(settings)
+    recorded = {
+        **settings.model_dump(mode="json", exclude={"out"}),
+        "problems_fingerprint": problems_fingerprint(prepared.problems),
+        **cast_fingerprints(settings, settings.model),
+    }
     with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
         trainer = make_trainer(settings, prepared, record)
         model = setup.train(trainer, "train grpo", trainer.args.max_steps, record)
@@ -143,8 +147,8 @@ def prepare(settings: Settings) -> Prepared:
     together = args.generation_batch_size // args.num_generations
     if len(problems) < together:
         raise SettingsError(
-            f"train grpo: {settings.problems} holds {len(problems)} problems that can be used, and every step takes {together}; "
-            "give more, or lower trl.per_device_train_batch_size or trl.gradient_accumulation_steps"
+            f"train grpo: {settings.problems} holds {len(problems)} problems that can be used, and every step takes "
+            f"{together}; give more, or lower trl.per_device_train_batch_size or trl.gradient_accumulation_steps"
         )
     return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), student, problems)
 

@@ -15,6 +15,7 @@ from diotima.classroom.casting import LessonSettings, Part, cast_learner, furnis
 from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.lesson import side_by_side
 from diotima.classroom.students import Student
+from diotima.classroom.teach import measured
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
@@ -52,10 +53,10 @@ class Rollouts:
         self._settings = settings
         self._part = part
         self._student = student
+        self._scorers = (Exam(student, attempts), LeakMeter(), Conduct())
         self._weights = weights
         self._record = record
         self._seed = seed
-        self._attempts = attempts
         self._shuffled = shuffled
         self._by_turn = by_turn
         self.token_advantages: list[list[float]] = []
@@ -114,15 +115,11 @@ class Rollouts:
     async def _hold(
         self, lessons: Sequence[tuple[Problem, int]], local: "LocalModel", temperature: float
     ) -> list[tuple[Dialogue, dict[str, Score]]]:
-        student = self._student
         # TRL's temperature, nothing cut off: the loss takes the log-probabilities under this whole distribution.
-        classroom = furnish(model_role(local, self._part, self._settings, temperature), student, self._settings)
-        exam, meter, conduct = Exam(student, self._attempts), LeakMeter(), Conduct()
+        classroom = furnish(model_role(local, self._part, self._settings, temperature), self._student, self._settings)
 
         async def one(place: int) -> tuple[int, Dialogue, dict[str, Score]]:
-            dialogue = await classroom.teach(*lessons[place])
-            scores = await exam.score(dialogue) | await meter.score(dialogue) | await conduct.score(dialogue)
-            return place, dialogue, scores
+            return place, *await measured(await classroom.teach(*lessons[place]), self._scorers)
 
         held = [result async for result in side_by_side(one, range(len(lessons)), len(lessons))]
         return [(dialogue, scores) for _, dialogue, scores in sorted(held, key=lambda result: result[0])]
