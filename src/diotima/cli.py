@@ -89,7 +89,7 @@ COMMANDS = {
     "sandbox problems": Command(
         "diotima.sandbox.export",
         "Write word problems of the sandbox, with steps and siblings, to a file.",
-        "diotima sandbox problems --out problems.jsonl",
+        "diotima sandbox problems --out problems",
     ),
     "sandbox pretrain": Command(
         "diotima.sandbox.pretrain",

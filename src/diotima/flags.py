@@ -114,7 +114,10 @@ def _with_signature(parameters: Sequence[inspect.Parameter]) -> Any:
 def _is_structured(annotation: Any) -> bool:
     inner = typing.get_args(annotation)
     if typing.get_origin(annotation) in (tuple, list, dict):
-        return any(nested_settings(part) or typing.get_args(part) for part in inner)
+        return any(
+            nested_settings(part) or (typing.get_args(part) and typing.get_origin(part) is not typing.Literal)
+            for part in inner
+        )
     return any(_is_structured(part) for part in inner)
 
 

@@ -49,11 +49,11 @@ def test_a_contradiction_may_confuse(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_problem_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     problems = list(World().problems(3, 0))
     write_problems(problems, tmp_path / "problems.jsonl")
-    shown = told(capsys, "Hm?", problems=tmp_path / "problems.jsonl", problem=3)
+    shown = told(capsys, "Hm?", problems=tmp_path / "problems.jsonl", problem="3")
     assert problems[2].question in shown
     for number in (0, 4):
         with pytest.raises(SettingsError, match=f"problem = {number}: .* holds problems 1 to 3"):
-            run(Settings(text="Hm?", problems=tmp_path / "problems.jsonl", problem=number))
+            run(Settings(text="Hm?", problems=tmp_path / "problems.jsonl", problem=str(number)))
 
 
 def test_a_problem_whose_skills_have_no_names(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -127,3 +127,38 @@ def test_a_set_has_one_form_throughout(tmp_path: Path) -> None:
         read(tmp_path, plain, GSM8K)
     with pytest.raises(ProblemFileError, match="line 2: the field answer does not end in ####"):
         read(tmp_path, GSM8K, GSM8K | {"question": "Why?", "answer": "It is 5.\n#### \n"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"), [(1, "B"), ("1", "B"), ("C", "C"), ("(a)", "A"), ("water", "B"), ("b", "B")]
+)
+def test_choices(tmp_path: Path, answer: object, letter: str) -> None:
+    row = {"question": "What runs?", "choices": ["stone", "water", "2"], "answer": answer}
+    (problem,) = read(tmp_path, row)
+    assert (problem.question, problem.answer) == ("What runs?\n(A) stone\n(B) water\n(C) 2", letter)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"answer": 3}, "names none of the options"),
+        ({"answer": "F"}, "names none of the options"),
+        ({"choices": ["one"]}, "has 1 options, not 2 to 5"),
+        ({"choices": list("abcdef")}, "has 6 options, not 2 to 5"),
+        ({"choices": ["a", None]}, "must be a list of texts"),
+    ],
+)
+def test_choices_that_are_none(tmp_path: Path, changed: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ProblemFileError, match=f"line 1: .*{sentence}"):
+        read(tmp_path, {"question": "What runs?", "choices": ["stone", "water"], "answer": 1} | changed)
+
+
+def test_a_dialogue_set_is_read_for_its_problems(tmp_path: Path) -> None:
+    row = {"question": "How many?", "ground_truth": "It is 2 x 3 = 6\n 6", "conversation": "Teacher: Hi", "qid": 5}
+    (problem,) = read(tmp_path, row)
+    assert (problem.source, problem.answer, problem.solution) == ("mathdial", "6", "It is 2 x 3 = 6")
+
+
+def test_a_solution_is_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(ProblemFileError, match=r"the field answer holds 2 lines, .* --columns.solution answer"):
+        read(tmp_path, {"question": "How many?", "answer": "It is 2 x 3 = 6\n6"})

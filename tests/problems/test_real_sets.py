@@ -61,3 +61,11 @@ def test_stepverify_is_gsm8k() -> None:
     assert len(overlap & texts("gsm8k/train.jsonl")) == 567
     assert len(overlap & texts("gsm8k/test.jsonl")) == 45
     assert not texts("gsm8k/train.jsonl") & texts("gsm8k/test.jsonl")
+
+
+def test_mmlu_and_mathdial_are_read_too() -> None:
+    choices, dialogues = DATA / "mmlu_stem" / "test.jsonl", DATA / "mathdial" / "test.jsonl"
+    if not (choices.is_file() and dialogues.is_file()):
+        pytest.skip(f"MMLU's STEM part and MathDial are not at {DATA}")
+    assert {problem.answer for problem in read_set(choices).problems} == set("ABCD")
+    assert len(read_set(dialogues).problems) == 394

@@ -40,7 +40,7 @@ def test_json_lines(tmp_path: Path) -> None:
         ('{"a": NaN}\n', ", line 1: not valid JSON (NaN is no number)"),
         ('{"a": "\\ud83d"}\n', ", line 1: not valid Unicode (half of a surrogate pair"),
         ("[" * 100_000 + "\n", ", line 1: not valid JSON for us (nested too deeply)"),
-        ('{"a": ' + "9" * 5000 + "}\n", ", line 1: not valid JSON (Exceeds the limit"),
+        ('{"a": ' + "9" * 5000 + "}\n", ", line 1: not valid JSON (a number with thousands"),
         (b'{"a": 1}\n\0\0\0', ", line 2: NUL bytes; it is damaged or not UTF-8 text; get or save it again"),
         ('{"a": 1}\n'.encode("utf-16"), " is UTF-16 text; save it as UTF-8"),
         ('{"a": 1}\n'.encode("utf-16-le"), ", line 1: NUL bytes"),
@@ -75,8 +75,8 @@ def test_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("a,b\n1,2\n3\n", ", line 3: 1 cells, but the header has 2 columns"),
-        ("a,b\n1,2,3\n", ", line 2: 3 cells, but the header has 2 columns"),
+        ("a,b\n1,2\n3\n", ", line 3: 1 cells, but the header (the first line) has 2"),
+        ("a,b\n1,2,3\n", ", line 2: 3 cells, but the header (the first line) has 2"),
         ("a,a\n1,2\n", ", line 1: the header has two columns named 'a'; rename one"),
         ("a;b\n1;2\n", ", line 1: the cells are separated by semicolons; save it with commas"),
         ('a,b\n1,"cut off', ", line 2: not valid CSV (unexpected end of data)"),

@@ -14,11 +14,9 @@ from diotima.classroom.learner import Learner, Reaction
 from diotima.classroom.reading import Reading
 from diotima.classroom.work import components, lines_shown, wrong_steps
 from diotima.dialogue import TUTOR, Dialogue, Turn
-from diotima.errors import SettingsError
-from diotima.problems.files import read_set
 from diotima.problems.list_command import table, visible
 from diotima.problems.problem import Problem, Step
-from diotima.problems.source import Source
+from diotima.problems.source import Source, SourceSettings
 from diotima.settings import Settings as BaseSettings
 
 if TYPE_CHECKING:
@@ -46,8 +44,12 @@ class Settings(BaseSettings):
     """What the tutor says."""
     problems: Source | None = None
     """A set of problems: a file, a folder or hf:NAME; by default a small example is used."""
-    problem: int = 1
-    """Which problem of that file, counted from 1."""
+    split: str = "train"
+    """Which split to take, if problems is a folder, or an hf:NAME without @SPLIT."""
+    columns: dict[str, str] = {}
+    """Which column stands for what: --columns.question NAME --columns.answer NAME."""
+    problem: str = "1"
+    """The problem's id, or its number, counted from 1."""
     learner_seed: int = 0
     """Seed of the simulated learner: which skills it lacks, and how its chances fall."""
 
@@ -74,10 +76,8 @@ def run(settings: Settings) -> None:
 def _problem(settings: Settings) -> Problem:
     if settings.problems is None:
         return EXAMPLE
-    problems = read_set(settings.problems).problems
-    if not 1 <= settings.problem <= len(problems):
-        raise SettingsError(f"problem = {settings.problem}: {settings.problems} holds problems 1 to {len(problems)}")
-    return problems[settings.problem - 1]
+    given = settings.model_dump(include={"problems", "split", "columns"}, exclude_unset=True)
+    return SourceSettings(**given).one(settings.problem)
 
 
 def _heading(console: "Console", text: str) -> None:

@@ -55,7 +55,10 @@ def _kept(usable: list[bool], problems: list[Problem], settings: SyllabusSetting
     kept = [problem for problem, keep in zip(problems, usable, strict=True) if keep]
     left_out, count = len(problems) - len(kept), len(problems)
     if not kept:
-        raise ProblemFileError(f"{settings.problems}: none of its {count:,} problems will do: the first {why_not}")
+        raise ProblemFileError(
+            f"{settings.problems}: none of its {count:,} problems will do: the first {why_not}; other columns may hold "
+            "more (--columns.solution NAME), and a student model needs no steps (--student NAME)"
+        )
     if left_out:
         _tell(settings, f"{left_out:,} of {count:,} problems are left out; the first {why_not}")
     return kept

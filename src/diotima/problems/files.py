@@ -107,7 +107,8 @@ def split_file(path: Path, split: str) -> Path:
         raise ProblemFileError(f"{path} holds {' and '.join(file.name for file in found)}; name the one you mean")
     others = sorted(file.name for file in path.iterdir() if file.suffix.lower() in READERS)
     raise ProblemFileError(
-        f"{path} holds no {split}.jsonl (or {', '.join(list(READERS)[1:])}); it holds {', '.join(others[:8]) or 'none'}"
+        f"{path} holds no {split}.jsonl (or {', '.join(list(READERS)[1:])}); it holds "
+        f"{', '.join(others[:8]) or 'none'}; name the file you mean"
     )
 
 

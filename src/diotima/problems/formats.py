@@ -4,6 +4,8 @@
 |---|---|
 | ``stepverify`` | ``problem``, ``reference_solution``, ``incorrect_index``; the solution's last line is the answer |
 | ``gsm8k`` | an answer that ends in ``#### 18``; its Socratic variant has sub-questions before `` ** `` |
+| ``mathdial`` | ``question``, ``ground_truth``, ``conversation``; read as StepVerify's, the dialogue is passed over |
+| ``choice`` | a question, a list ``choices`` or ``options``, and the right one: its number from 0, letter or text |
 | ``math`` | question, solution and answer with a level, subject or type; MATH, MATH-500 |
 | ``problem`` | question and answer, perhaps a solution |
 
@@ -38,7 +40,12 @@ _BOXING = "Return your final response within \\boxed{}."
 _FINAL = re.compile(r"(?:^|\n)####[ \t]*(?P<answer>\S[^\n]*)\Z")
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _MATH = ("level", "subject", "type")
-_STEPVERIFY = ("problem", "reference_solution", "incorrect_index")
+_WORKED = {
+    "stepverify": ("problem", "reference_solution", "incorrect_index"),
+    "mathdial": ("question", "ground_truth", "conversation"),
+}
+_OPTIONS = ("choices", "options")
+_LETTERS = "ABCDE"
 
 Parts = tuple[str, str, str, tuple[Step, ...]]
 """Question, answer, solution and steps."""
@@ -72,15 +79,19 @@ def form_of(fields: Mapping[str, Any], mapped: Mapping[str, str], source: str) -
     name, for problems of no known set. Raises ProblemFileError if no form fits.
     """
     columns = _columns(fields, mapped)
-    if not mapped and all(name in fields for name in _STEPVERIFY):
-        return Form("stepverify", _stepverify, columns, "stepverify")
+    for name, needed in _WORKED.items():
+        if not mapped and all(column in fields for column in needed):
+            return Form(name, _worked, {"question": needed[0], "solution": needed[1]}, name)
     missing = [name for name in ("question", "answer") if name not in columns]
     if missing:
         shown = ", ".join(repr(name[:40]) for name in list(fields)[:12]) or "none"
         raise ProblemFileError(
-            f"no column is known to hold the {missing[0]}; the columns are {shown}; say which it is: "
-            f"--columns.{missing[0]} NAME, or in a recipe columns: {{{missing[0]}: NAME}}"
+            f"no column is known to hold the {missing[0]}; the columns are {shown} (is the first line a header?); "
+            f"say which it is: --columns.{missing[0]} NAME, or in a recipe columns: {{{missing[0]}: NAME}}"
         )
+    options = next((name for name in _OPTIONS if isinstance(fields.get(name), list)), None)
+    if options:
+        return Form("choice", _choice, {**columns, "options": options}, source)
     if has_final_mark(fields[columns["answer"]]):
         return Form("gsm8k", _gsm8k, columns, "gsm8k")
     if "solution" in columns and any(name in fields for name in _MATH):
@@ -163,6 +174,12 @@ def _plain(fields: Mapping[str, Any], columns: Mapping[str, str]) -> Parts:
         raise ProblemFileError(
             f"the field {columns['answer']} ends in #### and an answer, which the first row's does not"
         )
+    if "\n" in answer:
+        column, lines = columns["answer"], answer.count("\n") + 1
+        raise ProblemFileError(
+            f"the field {column} holds {lines} lines, more than an answer has; if it is a solution, name the column with "
+            f"the answer: --columns.solution {column} --columns.answer NAME"
+        )
     solution = _written(fields, columns.get("solution", "")) or _written(fields, columns.get("steps", ""))
     return question, answer, solution, plain_steps(solution, answer)
 
@@ -175,7 +192,28 @@ def _written(fields: Mapping[str, Any], column: str) -> str:
     return text_of({column: value}, column) if value else ""
 
 
-def _stepverify(fields: Mapping[str, Any], columns: Mapping[str, str]) -> Parts:
+def _choice(fields: Mapping[str, Any], columns: Mapping[str, str]) -> Parts:
+    options, right = fields.get(columns["options"]), text_of(fields, columns["answer"], number=True)
+    if not isinstance(options, list) or not all(isinstance(option, str) and option.strip() for option in options):
+        raise ProblemFileError(f"the field {columns['options']} must be a list of texts")
+    if not 2 <= len(options) <= len(_LETTERS):
+        raise ProblemFileError(f"the field {columns['options']} has {len(options)} options, not 2 to {len(_LETTERS)}")
+    letters = _LETTERS[: len(options)]
+    if right.isdecimal() and int(right) < len(options):
+        answer = letters[int(right)]
+    elif options.count(right) == 1:
+        answer = letters[options.index(right)]
+    elif right.strip("()").upper() in set(letters):
+        answer = right.strip("()").upper()
+    else:
+        raise ProblemFileError(
+            f"the field {columns['answer']} names none of the options: give its number from 0, its letter or its text"
+        )
+    listed = "\n".join(f"({letter}) {option.strip()}" for letter, option in zip(letters, options, strict=True))
+    return f"{text_of(fields, columns['question'])}\n{listed}", answer, "", ()
+
+
+def _worked(fields: Mapping[str, Any], columns: Mapping[str, str]) -> Parts:
     question, worked = text_of(fields, columns["question"]), text_of(fields, columns["solution"])
     solution, _, last = worked.rpartition("\n")
     answer = _plain_answer(last.strip())

@@ -53,7 +53,8 @@ def parse_json(text: str) -> Any:
     except json.JSONDecodeError as error:
         raise ProblemFileError(f"not valid JSON ({error.msg.removesuffix(' at')} at character {error.pos})") from None
     except ValueError as error:
-        raise ProblemFileError(f"not valid JSON ({error})") from None
+        reason = "a number with thousands of digits" if "digits" in str(error) else error
+        raise ProblemFileError(f"not valid JSON ({reason})") from None
     return value
 
 
@@ -118,8 +119,8 @@ def _csv(path: Path) -> Iterator[Row]:
                 header = _header(cells, path)
             elif len(cells) != len(header):
                 raise ProblemFileError(
-                    f"{path}, {place}: {len(cells)} cells, but the header has {len(header)} columns; put cells that "
-                    "hold a separator in double quotes"
+                    f"{path}, {place}: {len(cells)} cells, but the header (the first line) has {len(header)}; put "
+                    "cells that hold a separator in double quotes, and give every line all cells"
                 )
             else:
                 yield Row(place, dict(zip(header, cells, strict=True)))

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
-from diotima.errors import SettingsError
 from diotima.problems.files import with_siblings
 from diotima.problems.list_command import table, visible
 from diotima.problems.problem import Problem
@@ -37,7 +36,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Print the problem; returns its fields."""
     from rich.console import Console
 
-    problem = with_siblings([_chosen(settings)])[0]
+    problem = with_siblings([settings.one(settings.problem)])[0]
     show(problem, Console(highlight=False))
     return asdict(problem)
 
@@ -72,18 +71,6 @@ def changes(one: str, other: str) -> tuple["Text", "Text"]:
             if piece:
                 text.append(piece if kind == "equal" else f"«{piece}»", style="" if kind == "equal" else "bold yellow")
     return texts
-
-
-def _chosen(settings: Settings) -> Problem:
-    problems, wanted = settings.read().problems, settings.problem
-    found = next((problem for problem in problems if problem.id == wanted), None)
-    if found is None and wanted.isdecimal() and 1 <= int(wanted) <= len(problems):
-        found = problems[int(wanted) - 1]
-    if found is None:
-        raise SettingsError(
-            f"problem = {wanted}: {settings.problems} holds problems 1 to {len(problems)}, none by this id"
-        )
-    return found
 
 
 def _beside(problem: Problem, sibling: Problem) -> "Table":
