@@ -96,10 +96,16 @@ def _own(key: str, annotation: Any, default: Any, text: str, positional: str) ->
         name=f"--{key.replace('_', '-')}",
         help=text,
         negative=negative,
-        show_default=bool(default) or type(default) in (int, float),
+        show_default=_listed
+        if isinstance(default, tuple) and default
+        else bool(default) or type(default) in (int, float),
     )
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if single else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(key.replace(".", _DOT), kind, default=default, annotation=Annotated[annotation, parameter])
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _with_signature(parameters: Sequence[inspect.Parameter]) -> Any:

@@ -177,8 +177,8 @@ def _plain(fields: Mapping[str, Any], columns: Mapping[str, str]) -> Parts:
     if "\n" in answer:
         column, lines = columns["answer"], answer.count("\n") + 1
         raise ProblemFileError(
-            f"the field {column} holds {lines} lines, more than an answer has; if it is a solution, name the column with "
-            f"the answer: --columns.solution {column} --columns.answer NAME"
+            f"the field {column} holds {lines} lines, more than an answer has; if it is a solution, name the column "
+            f"with the answer: --columns.solution {column} --columns.answer NAME"
         )
     solution = _written(fields, columns.get("solution", "")) or _written(fields, columns.get("steps", ""))
     return question, answer, solution, plain_steps(solution, answer)
