@@ -82,6 +82,11 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words: list[str], expected: s
     assert captured.out == ""
 
 
+def test_a_number_that_may_be_left_out_is_checked_in_a_sentence_too(capsys: Captured) -> None:
+    assert main(["teach", "--tutor", "tiny", "--problems", "a", "--out", "b", "--most-problems", "0"]) == 2
+    assert capsys.readouterr().err == ("diotima: the command line: most_problems = 0: Input should be greater than 0\n")
+
+
 @pytest.mark.usefixtures("_playable")
 def test_flags_lie_over_a_file_of_settings(tmp_path: Path, capsys: Captured) -> None:
     file = tmp_path / "settings.yaml"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any
 
 import pydantic
@@ -82,7 +83,7 @@ def _fields(cls: type[pydantic.BaseModel], prefix: str = "") -> Iterator[tuple[s
 
 def _parameter(key: str, info: FieldInfo, positional: str) -> inspect.Parameter:
     default = None if info.is_required() else info.get_default(call_default_factory=True)
-    annotation = Any if info.annotation is None else info.annotation
+    annotation = Any if info.annotation is None else _bare(info.annotation)
     text = info.description or ""
     if _is_structured(annotation):
         return _own(key, str | None, None, f"{text} (as YAML)", positional)
@@ -125,6 +126,15 @@ def _is_structured(annotation: Any) -> bool:
             for part in inner
         )
     return any(_is_structured(part) for part in inner)
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without its constraints: these are checked, and told, together with those of a file."""
+    if typing.get_origin(annotation) is Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return typing.Union[tuple(map(_bare, typing.get_args(annotation)))]  # noqa: UP007
+    return annotation
 
 
 def _plain(info: FieldInfo, value: Any) -> Any:

@@ -13,6 +13,8 @@ from diotima.benchmarks.comparison import compare
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import RunError, SettingsError
 from diotima.problems.problem import Problem
+from diotima.reports.collect import collect
+from diotima.reports.verdict import summary
 from diotima.runs.run import Run
 from diotima.score import Score
 
@@ -185,7 +187,48 @@ def test_the_conclusion_of_what_is_not_clear_and_of_gains_that_cost(tmp_path: Pa
     noisy = {lesson: value + (0.2 if number % 2 else -0.19) for number, (lesson, value) in enumerate(values.items())}
     other.lessons.values["solved_sibling"] = noisy  # type: ignore[index]
     said = conclusion(compare(guide, other))
-    assert "Not clear: sibling problem. With these 20 problems a difference below 12.5 points (sibling problem)" in said
+    assert "Not clear: sibling problem. A difference below 12.5 points (sibling problem, 20 problems) could not" in said
+
+
+def test_the_smallest_difference_is_that_of_as_many_problems_as_the_measure_has(before: Path, after: Path) -> None:
+    first, second = sides(asked(before, after))
+    values = second.lessons.values["solved_sibling"]
+    few = {lesson: (0.3, 0.1)[number % 2] for number, lesson in enumerate(sorted(values)[:11])}
+    second.lessons.values["solved_sibling"] = few  # type: ignore[index]
+    compared = compare(first, second)
+    assert compared.problems == 20
+    assert "(sibling problem, 11 problems) could not be shown" in conclusion(compared)
+
+
+def test_what_is_equal_has_a_word_in_place_of_an_interval(before: Path) -> None:
+    (one, _) = sides(asked(before, before, label=(TINY, GUIDE)))
+    out = io.StringIO()
+    show([compare(one, one)], 0.95, Console(file=out, width=80))
+    rows = out.getvalue().split("p (Holm)")[1].split("not clearly better")[0]
+    assert rows.count("equal") == len(GOOD)
+    assert " to " not in rows
+
+
+def test_report_and_compare_say_the_same_of_the_same_lessons(tmp_path: Path) -> None:
+    # A difference whose interval leaves out zero, and which is not clear all the same once Holm is done.
+    some = [0.0] * 14 + [0.5, 0.5, 0.5, 0.5, 0.25, -0.25]
+    rows = [[0.25] * 20, [0.25 + change for change in some]]
+    with Run.create(tmp_path / "both", stage="evaluate", settings={}, seed=0) as record:
+        for label, values in zip(("scripted/sweep", GUIDE), rows, strict=True):
+            for number, value in enumerate(values):
+                scores = {**{name: Score(1.0) for name in GOOD}, "solved_sibling": Score(value)}
+                record.add(Dialogue(Problem(f"p{number}", "How many?", "1"), (), number), label, scores)
+        record.finish()
+    first, second = sides(asked(tmp_path / "both", label=("scripted/sweep", GUIDE)))
+    compared = {one.measure.name: one for one in compare(first, second).differences}
+    findings = collect(tmp_path / "both", pairs=[("scripted/sweep", GUIDE)], blind=("scripted/sweep",))
+    sibling = findings.comparison("solved_sibling", "scripted/sweep", GUIDE)
+    assert sibling is not None
+    assert sibling.interval.low > 0
+    assert sibling.verdict == "not clear"
+    for one in findings.comparisons:
+        assert (one.p, one.verdict) == (compared[one.measure].adjusted, compared[one.measure].verdict)
+    assert "does not clearly beat scripted/sweep" in " ".join(summary(findings))
 
 
 def test_the_table_fits_80_columns_and_says_what_its_columns_are(before: Path, after: Path) -> None:

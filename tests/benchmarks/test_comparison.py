@@ -1,12 +1,15 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 
 import pytest
 
-from diotima.benchmarks.comparison import PRIMARY, SECONDARY, Compared, Difference, Side, compare
+from diotima.benchmarks.comparison import SECONDARY, Compared, Difference, Side, compare
 from diotima.errors import RunError
-from diotima.reports.collect import MEASURES, Lessons
+from diotima.reports.collect import Lessons
+from diotima.reports.measures import MEASURES
+from diotima.reports.paired import PRIMARY
 from diotima.statistics import holm, mcnemar_test, sign_flip_test
 
 Column = list[float | None]
@@ -23,7 +26,7 @@ def side(name: str, scores: Mapping[str, Column], lessons: int = 1, **settings: 
         for measure in MEASURES
     }
     questions = {problem: f"What about {problem}?" for problem, _ in places}
-    return Side(name, name, Lessons(Path(name), name, set(places), values), settings, questions, True)
+    return Side(name, name, Lessons(Path(name), name, set(places), values), settings, questions, True, {})
 
 
 def of(compared: Compared, measure: str) -> Difference:
@@ -99,6 +102,20 @@ def test_holm_runs_over_the_primary_measures_alone() -> None:
     assert all(isnan(one.p) and isnan(one.adjusted) and one.verdict == "" for one in rest)
 
 
+def test_what_differs_by_the_same_has_the_same_interval() -> None:
+    sibling: Column = [0.1 * (number * number % 7) for number in range(22)]
+    scores: dict[str, Column] = {"solved_sibling": [0.25] * 22, "solved_same": [0.25] * 22}
+    old = side("old", {**scores, "gain": [0.0] * 22, "delta_same": [0.125] * 22})
+    gain: Column = [value - 0.25 for value in sibling if value is not None]
+    delta: Column = [value - 0.125 for value in sibling if value is not None]
+    compared = compare(
+        old, side("new", {"solved_sibling": sibling, "solved_same": sibling, "gain": gain, "delta_same": delta})
+    )
+    for one, other in (("solved_sibling", "gain"), ("solved_same", "delta_same")):
+        assert of(compared, one).interval == of(compared, other).interval
+        assert of(compared, one).interval.low < of(compared, one).interval.high
+
+
 @pytest.mark.parametrize(
     ("measure", "shift", "verdict"),
     [
@@ -126,14 +143,21 @@ def test_a_difference_that_may_be_chance_is_not_clear_and_the_smallest_that_coul
     assert one.effect == pytest.approx(0.02 / (0.3 * (30 / 29) ** 0.5))
 
 
-def test_what_never_happened_in_these_problems_may_happen_in_others() -> None:
-    scores: dict[str, Column] = {"leaked": [0.0] * 50, "solved_before": [0.5] * 50, "tutor_turns": [3.0] * 50}
-    compared = compare(side("old", scores), side("new", scores | {"leaked": [1.0] * 50}))
-    before, leaked, turns = (of(compared, name).interval for name in ("solved_before", "leaked", "tutor_turns"))
-    assert (before.mean, before.low, before.high) == pytest.approx((0.0, -0.0714, 0.0714), abs=1e-3)
+def test_what_always_changed_in_these_problems_may_not_in_others() -> None:
+    scores: dict[str, Column] = {"leaked": [0.0] * 50, "tutor_turns": [3.0] * 50}
+    compared = compare(side("old", scores), side("new", {"leaked": [1.0] * 50, "tutor_turns": [4.0] * 50}))
+    leaked, turns = (of(compared, name).interval for name in ("leaked", "tutor_turns"))
     assert (leaked.mean, leaked.low, leaked.high) == pytest.approx((1.0, 0.9286, 1.0), abs=1e-3)
     assert isnan(turns.low)
     assert isnan(of(compared, "leaked").smallest)
+
+
+@pytest.mark.parametrize("measure", ["leaked", "well_formed", "solved_before", "tutor_turns"])
+def test_what_is_the_same_in_every_problem_is_equal_whatever_it_is(measure: str) -> None:
+    same = side("same", {measure: [0.0, 1.0] * 25})
+    one = of(compare(same, same), measure)
+    assert one.verdict == "equal"
+    assert (one.interval.mean, one.interval.low, one.interval.high) == (0.0, 0.0, 0.0)
 
 
 def test_one_problem_alone_shows_nothing() -> None:
@@ -178,7 +202,7 @@ def test_the_seed_decides_and_the_order_of_the_lessons_does_not() -> None:
     new: Column = [0.1 * (number % 5) for number in range(40)]
     first, second = side("old", {"solved_sibling": old}), side("new", {"solved_sibling": new})
     values = {name: dict(reversed(list(column.items()))) for name, column in second.lessons.values.items()}
-    turned = Side("new", "new", Lessons(Path(), "new", second.lessons.lessons, values), {}, second.questions, True)
+    turned = replace(second, lessons=Lessons(Path(), "new", second.lessons.lessons, values))
     one = of(compare(first, second), "solved_sibling")
     assert of(compare(first, turned), "solved_sibling") == one
     other = of(compare(first, second, seed=1), "solved_sibling")
@@ -189,5 +213,15 @@ def test_the_seed_decides_and_the_order_of_the_lessons_does_not() -> None:
 
 def test_an_unfinished_run_is_noted() -> None:
     done = side("old", {"leaked": [0.0] * 9})
-    cut = Side("new", "runs/new", done.lessons, {}, done.questions, False)
+    cut = replace(done, run="runs/new", finished=False)
     assert "runs/new is not finished" in compare(done, cut).notes
+
+
+def test_runs_of_other_versions_are_noted() -> None:
+    scores: dict[str, Column] = {name: [0.5] * 20 for name in PRIMARY}
+    old, new = (
+        replace(side("x", scores), versions={"diotima": "0.1.0", "commit": commit}) for commit in ("0bf4d6b", "acbb6bc")
+    )
+    (note,) = compare(old, new).notes
+    assert note.endswith('other versions, which may be the difference: commit: "0bf4d6b" -> "acbb6bc"')
+    assert compare(old, old).notes == ()

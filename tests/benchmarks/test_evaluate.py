@@ -9,7 +9,7 @@ from diotima.benchmarks.evaluate import Settings, run
 from diotima.classroom.lesson import Classroom
 from diotima.classroom.teach import HoldingSettings
 from diotima.dialogue import Dialogue
-from diotima.errors import ModelError, ProblemFileError, RunError, SettingsError
+from diotima.errors import ModelError, ProblemFileError, PromptError, RunError, SettingsError
 from diotima.models.opening import TINY
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem, Step
@@ -129,6 +129,22 @@ def test_settings_that_cannot_be(settings: dict[str, Any], changed: dict[str, An
     with pytest.raises(SettingsError, match=sentence):
         run(Settings(**settings | changed))
     assert not settings["out"].exists()  # the mended command begins in a clean folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"tutor": (GUIDE, "json:loads")}, ModelError),
+        ({"tutor": (GUIDE, "os:nope")}, ModelError),
+        ({"tutor": (GUIDE, "tiny"), "tutor_sees": "question"}, PromptError),
+    ],
+)
+def test_what_can_be_known_is_told_before_there_is_a_run(
+    settings: dict[str, Any], changed: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        run(Settings(**settings | changed))
+    assert not settings["out"].exists()
 
 
 def test_a_model_that_is_none(settings: dict[str, Any]) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from diotima.benchmarks.score import Settings, run
 from diotima.errors import RunError, SettingsError
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem
+from diotima.reports.collect import collect
 from diotima.runs.run import Run
 from diotima.sandbox.world import World
 from diotima.scoring.leakage import LeakMeter
@@ -23,6 +25,11 @@ def lessons(tmp_path: Path) -> Path:
         out=tmp_path / "lessons", problems=str(tmp_path / "problems.jsonl"), tutor=(GUIDE, LEAKER), attempts=4
     )
     return evaluate.run(settings)
+
+
+def conditions(*runs: Path) -> list[str]:
+    baseline, new = sides(compare.Settings(runs=tuple(map(str, runs)), label=(GUIDE,)))
+    return [note for note in comparison.compare(baseline, new).notes if "conditions" in note]
 
 
 def scores(path: Path, name: str, label: str = GUIDE) -> list[float | None]:
@@ -60,8 +67,28 @@ def test_scored_lessons_are_compared_like_those_they_were(lessons: Path, tmp_pat
     again = run(Settings(run=lessons, out=tmp_path / "again", attempts=4, label=(GUIDE, LEAKER)))
     with pytest.raises(SettingsError, match="several tutors, choose one by --label"):
         sides(compare.Settings(runs=(str(again), str(lessons))))
-    baseline, new = sides(compare.Settings(runs=(str(lessons), str(again)), label=(GUIDE,)))
-    assert not [note for note in comparison.compare(baseline, new).notes if "conditions" in note]
+    assert not conditions(lessons, again)
+
+
+def test_measures_without_an_exam_are_not_taken_for_another_student(lessons: Path, tmp_path: Path) -> None:
+    leaks = run(Settings(run=lessons, out=tmp_path / "leaks", measures=("leak",), attempts=3))
+    assert not conditions(lessons, leaks)
+    examined = run(Settings(run=lessons, out=tmp_path / "examined", measures=("exam",), attempts=3))
+    assert "attempts: 4 -> 3" in conditions(lessons, examined)[0]
+
+
+def test_scores_of_a_run_that_is_not_finished_are_not_finished(
+    lessons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = json.loads((lessons / "manifest.json").read_text())
+    (lessons / "manifest.json").write_text(json.dumps(manifest | {"finished": None}))
+    settings = Settings(run=lessons, out=tmp_path / "leaks", measures=("leak",))
+    run(settings)
+    assert f"{lessons} is not finished, and so {tmp_path / 'leaks'} is not" in capsys.readouterr().err
+    assert "leaks is not finished (12 lessons so far)" in collect(tmp_path / "leaks", pairs=()).notes
+    (lessons / "manifest.json").write_text(json.dumps(manifest))
+    run(settings)
+    assert collect(tmp_path / "leaks", pairs=()).notes == ()
 
 
 def test_a_killed_run_goes_on(lessons: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

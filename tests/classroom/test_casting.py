@@ -6,6 +6,7 @@ import pytest
 from diotima.classroom.casting import (
     LessonSettings,
     Part,
+    cast_early,
     cast_fingerprints,
     cast_learner,
     cast_student,
@@ -87,6 +88,20 @@ def test_a_part_that_cannot_be_read(tmp_path: Path, content: str) -> None:
     (tmp_path / "tutor.json").write_text(content)
     with pytest.raises(ModelError, match=r"tutor\.json cannot be read .*; delete it or mend it"):
         part_of(tmp_path, DEFAULT)
+
+
+def test_what_can_be_known_of_a_tutor_before_its_weights_are_loaded(tmp_path: Path) -> None:
+    empty = tmp_path / "model"
+    empty.mkdir()
+    assert cast_early(str(empty), DEFAULT, 0.0, []) is None
+    with pytest.raises(PromptError, match="uses answer, solution, but the tutor sees the question only"):
+        cast_early(str(empty), LessonSettings(tutor_prompt="tutor/tiny"), 0.0, [])
+    assert cast_early("scripted/guide", DEFAULT, 0.0, [World().problem(0)]) == cast_tutor(
+        "scripted/guide", DEFAULT, 0.0
+    )
+    assert cast_early("scripted/leaker", DEFAULT, 0.0, [Problem("p", "How many?", "5")]) is not None
+    with pytest.raises(ModelError, match="json:loads: calling it raised TypeError"):
+        cast_early("json:loads", DEFAULT, 0.0, [])
 
 
 def test_the_classroom_is_furnished_as_the_settings_say() -> None:
@@ -185,3 +200,10 @@ def test_fingerprints_tell_weights_and_prompts(tmp_path: Path) -> None:
     }
     with pytest.raises(ModelError, match="student = leaner: 'leaner' has no weights on this machine"):
         cast_fingerprints(LessonSettings(student="leaner"))
+
+
+@pytest.mark.parametrize("name", ["learner_guided", "learner_confused"])
+@pytest.mark.parametrize("value", [-0.1, 3])
+def test_a_probability_is_one(name: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"{name} = "):
+        load_settings(LessonSettings, overrides={name: value})

@@ -1,6 +1,8 @@
 """Holding lessons: a run goes on with what is missing, and what was held is kept while others are still waited for."""
 
 import asyncio
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,12 @@ import pytest
 from diotima.classroom import teach
 from diotima.classroom.casting import cast_student
 from diotima.classroom.syllabus import problems_for
-from diotima.classroom.teach import Settings, hold_lessons, recorded, run
+from diotima.classroom.teach import Settings, begin, hold_lessons, recorded, run
 from diotima.classroom.tutors import Scripted, guide
 from diotima.dialogue import TUTOR, Dialogue, Turn
-from diotima.errors import RunError
+from diotima.errors import ModelError, ProblemFileError, RunError
 from diotima.problems.files import write_problems
+from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.sandbox.world import World
 
@@ -80,6 +83,54 @@ def test_what_could_not_be_kept_is_told_and_held_again(settings: Settings, monke
     assert run(settings) == settings.out
     with Run.open(settings.out) as record:
         assert len(list(record.records())) == 6
+
+
+def test_a_start_that_fails_leaves_no_run_behind(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tutor in ("json:loads", "os:nope", "no_such_module:make"):
+        with pytest.raises(ModelError):
+            run(settings.model_copy(update={"tutor": tutor}))
+        assert not settings.out.exists()
+
+    class Down:
+        async def reply(self, messages: object, sampling: object) -> str:
+            raise ConnectionError("my endpoint is down")
+
+    monkeypatch.setitem(sys.modules, "own_tutors", types.SimpleNamespace(make=Down))
+    with pytest.raises(ModelError, match="own_tutors:make: its reply raised ConnectionError: my endpoint is down"):
+        run(settings.model_copy(update={"tutor": "own_tutors:make"}))
+    assert not settings.out.exists()
+    assert run(settings) == settings.out
+
+
+def test_a_failure_takes_nothing_that_was_there_before(settings: Settings) -> None:
+    hold(settings, Scripted(guide), 2)
+
+    class Broken:
+        async def speak(self, dialogue: Dialogue) -> Turn:
+            raise ModelError("torn")
+
+    student = cast_student(settings)
+    problems = problems_for(student, settings)
+    with pytest.raises(ModelError), begin("teach", settings, recorded(settings, problems)) as record:
+        hold_lessons("guide", Broken(), student, problems, settings, record)
+    with Run.open(settings.out) as record:
+        assert record.count("guide") == 2
+    (settings.out.parent / "mine").mkdir()
+    (settings.out.parent / "mine" / "notes.txt").touch()
+    elsewhere = settings.model_copy(update={"out": settings.out.parent / "mine"})
+    with pytest.raises(ModelError), begin("teach", elsewhere, {}):
+        raise ModelError("torn")
+    assert (elsewhere.out / "notes.txt").exists()
+
+
+def test_a_tutor_that_goes_by_steps_needs_them(settings: Settings) -> None:
+    write_problems([Problem("p", "How many?", "5"), *World().problems(1, 0)], Path(settings.problems))
+    by_steps = settings.model_copy(update={"student": "scripted/copier"})
+    sentence = r"1 of 2 problems have no steps, which scripted/guide goes by, the first is p; .* scripted/leaker, "
+    with pytest.raises(ProblemFileError, match=sentence):
+        run(by_steps)
+    assert not settings.out.exists()
+    assert run(by_steps.model_copy(update={"tutor": "scripted/leaker", "attempts": 1, "tutor_turns": 1}))
 
 
 def test_other_problems_in_the_same_file_are_another_run(settings: Settings) -> None:

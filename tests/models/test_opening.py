@@ -23,6 +23,85 @@ def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert asyncio.run(reply).text == "Hm?"  # type: ignore[arg-type]
 
 
+OWN = """
+from diotima.errors import ModelError
+from diotima.models.chat import Reply
+
+class Tutor:
+    def __init__(self, answer=None):
+        self.answer = answer
+
+    async def reply(self, messages, sampling):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+class Hasty:
+    def reply(self, messages, sampling):
+        return "Hm?"
+
+words = lambda: Tutor("Hm?")
+silent = lambda: Tutor(Reply(None))
+number = lambda: Tutor(5)
+down = lambda: Tutor(ConnectionError("my endpoint\\nis down"))
+clear = lambda: Tutor(ModelError("no key in MY_KEY"))
+hasty = Hasty
+listed = list
+needy = lambda key: Tutor()
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_tutors.py").write_text(OWN)
+    (tmp_path / "torn_tutors.py").write_text("make = {}['key']\n")
+    (tmp_path / "needing_tutors.py").write_text("import no_such_module\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return "own_tutors"
+
+
+def test_a_reply_of_ones_own_may_be_bare_text(own: str) -> None:
+    reply = open_model(f"{own}:words").reply([Message("user", "5")], Sampling())
+    assert asyncio.run(reply).text == "Hm?"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "needy",
+            r"own_tutors:needy: calling it raised TypeError: .*missing 1 required .*'key'; package\.module:factory",
+        ),
+        ("listed", r"own_tutors:listed: what it returned \(list\) has no reply; .*without arguments.*async reply"),
+        ("number", "own_tutors:number: its reply gave int; .*async reply"),
+        ("silent", "own_tutors:silent: its reply gave NoneType; .*async reply"),
+        ("hasty", "own_tutors:hasty: its reply is not async and gave str; .*async reply"),
+        (
+            "down",
+            r"own_tutors:down: its reply raised ConnectionError: my endpoint is down \(.*own_tutors\.py, line 11\)$",
+        ),
+        ("clear", "^no key in MY_KEY$"),
+    ],
+)
+def test_a_mistake_in_a_model_of_ones_own_is_one_sentence(own: str, name: str, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        asyncio.run(open_model(f"{own}:{name}").reply([], Sampling()))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("own")
+def test_a_module_that_cannot_be_imported() -> None:
+    with pytest.raises(
+        ModelError, match=r"importing torn_tutors raised KeyError: 'key' \(.*torn_tutors\.py, line 1\)$"
+    ):
+        open_model("torn_tutors:make")
+    with pytest.raises(ModelError, match=r"No module named 'my_tutor'; put its folder on PYTHONPATH$"):
+        open_model("my_tutor:make")
+    with pytest.raises(ModelError, match=r"needing_tutors:make: No module named 'no_such_module'$"):
+        open_model("needing_tutors:make")
+    with pytest.raises(ModelError, match=r"json:loads: calling it raised TypeError: .*argument: 's'; package"):
+        open_model("json:loads")
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

@@ -42,8 +42,28 @@ def test_an_unfinished_stage_and_its_metrics_are_read_without_what_is_no_number(
     findings = read(demo)
     assert findings.stages[0].finished
     assert not findings.stages[1].finished
+    assert findings.notes == ("grpo is not finished",)
     reward = next(curve for curve in findings.curves if curve.name == "reward")
     assert [step for step, _ in reward.points] == list(range(30))
+
+
+def test_an_examination_that_was_cut_off_is_noted_with_the_tutors_that_are_missing(tmp_path: Path) -> None:
+    settings = {"tutor": ["tiny", "scripted/sweep"], "label": []}
+    with Run.create(tmp_path / "cut", stage="evaluate", settings=settings, seed=3) as run:
+        for number in range(3):
+            run.add(lesson(number, 1, leaks=False), "tiny T=1", {"leaked": Score(0.0)})
+    assert read(tmp_path / "cut").notes == ("cut is not finished (3 lessons so far, none of scripted/sweep)",)
+
+
+def test_a_pair_is_before_and_after_training_only_if_there_was_one_and_neither_is_scripted(demo: Path) -> None:
+    assert read(demo).trained
+    assert not read(demo / "exam").trained
+    assert not collect(demo, pairs=[("scripted/sweep", "trained T=1")]).trained
+
+
+def test_the_sweep_as_before_is_compared_once(demo: Path) -> None:
+    compared = [c.measure for c in collect(demo, pairs=[("scripted/sweep", "trained T=1")], blind=BLIND).comparisons]
+    assert len(compared) == len(set(compared)) == 5
 
 
 def test_the_learning_gain_is_over_the_control_and_normalised_by_what_was_left(demo: Path) -> None:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from reports.lessons import AFTER, DEMO, SWEEP, write_evaluation
+from reports.lessons import AFTER, BEFORE, DEMO, SWEEP, write_evaluation
 
 from diotima.errors import RunError, SettingsError
 from diotima.reports.report import Settings, run
@@ -86,8 +86,8 @@ def test_the_figures_lie_beside_the_page_as_json(demo: Path) -> None:
 def test_a_tutor_that_the_sweep_outdoes_is_not_praised(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "exam", DEMO | {"scripted/sweep": SWEEP | {"solved_sibling": 1.0}})
     text = run(Settings(run=tmp_path)).read_text(encoding="utf-8")
-    assert "It does worse than scripted/sweep, a tutor that never looks at the student" in text
-    assert "It beats" not in text
+    assert "trained T=1 does worse than scripted/sweep, a tutor that never looks at the student" in text
+    assert "beats" not in text
 
 
 def test_the_same_run_gives_the_same_page(demo: Path) -> None:
@@ -100,6 +100,23 @@ def test_an_examination_of_other_tutors_is_reported_without_before_and_after(tmp
     text = run(Settings(run=tmp_path / "exam")).read_text(encoding="utf-8")
     assert "<h1>2 tutors, 48 lessons.</h1>" in text
     assert "before and after</h2>" not in text
+    assert "the tutor before training" not in text
+
+
+def test_two_tutors_that_were_not_trained_here_are_named(tmp_path: Path) -> None:
+    folder = write_evaluation(tmp_path / "exam", {"scripted/leaker": BEFORE, "scripted/guide": AFTER})
+    text = run(Settings(run=folder, before=("scripted/leaker",), after=("scripted/guide",))).read_text(encoding="utf-8")
+    assert "<h1>scripted/guide gives less away than scripted/leaker, and its students learn more.</h1>" in text
+    assert "Orange is scripted/leaker, blue scripted/guide" in text
+    assert "each by both tutors</h2>" in text
+    assert "trained tutor" not in text
+
+
+def test_an_unfinished_run_says_so(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = run(Settings(run=demo))
+    assert "Grpo is not finished." in page.read_text(encoding="utf-8")
+    assert "Note: grpo is not finished." in capsys.readouterr().out
+    assert json.loads(page.with_suffix(".json").read_text())["notes"] == ["grpo is not finished"]
 
 
 def test_a_pair_that_was_asked_for_and_is_not_there_is_an_error_that_names_the_tutors(demo: Path) -> None:

@@ -3,10 +3,10 @@ import json
 from math import nan
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
-from diotima.reports.collect import MEASURES, Comparison, Curve, Examination, Findings, collect
+from diotima.reports.collect import Comparison, Curve, Examination, Findings, collect
+from diotima.reports.measures import MEASURES
 from diotima.reports.tables import (
     DASH,
     TUTOR_MEASURES,
@@ -14,13 +14,13 @@ from diotima.reports.tables import (
     comparison_table,
     curve_table,
     legend,
+    measured,
     percent,
     plain,
     plain_interval,
     points,
     terminal,
     tutor_table,
-    verdict_word,
 )
 from diotima.statistics import Interval
 
@@ -30,8 +30,9 @@ def examined(label: str, role: str = "reference", sibling: float = 0.5, **more: 
     return Examination(label, "exam", role, 100, intervals, 0.25)  # type: ignore[arg-type]
 
 
-def compared(measure: str, low: float, high: float) -> Comparison:
-    return Comparison(measure, "a", "b", 0.5, 0.5 + (low + high) / 2, Interval((low + high) / 2, low, high, 90))
+def compared(measure: str, low: float, high: float, verdict: str) -> Comparison:
+    interval = Interval((low + high) / 2, low, high, 90)
+    return Comparison(measure, "a", "b", 0.5, 0.5 + interval.mean, interval, 0.004, verdict)
 
 
 def column(table: object, title: str) -> int:
@@ -106,32 +107,14 @@ def test_the_trained_model_comes_first_then_the_best_teacher() -> None:
     assert [row.cells[0].text for row in tutor_table(tutors).rows] == ["old", "new", "good", "poor"]
 
 
-@pytest.mark.parametrize(
-    ("measure", "low", "high", "word"),
-    [
-        ("leaked", -0.2, -0.1, "better"),
-        ("leaked", 0.1, 0.2, "worse"),
-        ("solved_sibling", 0.1, 0.2, "better"),
-        ("solved_sibling", -0.2, -0.1, "worse"),
-        ("solved_same", 0.1, 0.2, "higher"),
-        ("solved_same", -0.2, -0.1, "lower"),
-        ("leaked", -0.1, 0.1, "not clear"),
-        ("leaked", 0.0, 0.1, "not clear"),
-        ("leaked", 0.0, 0.0, "equal"),
-    ],
-)
-def test_the_verdict_depends_on_the_interval_and_on_what_is_good(
-    measure: str, low: float, high: float, word: str
-) -> None:
-    assert verdict_word(compared(measure, low, high)) == word
-
-
 def test_comparisons_have_a_row_a_pair_and_a_column_a_measure() -> None:
-    table = comparison_table([compared("leaked", -0.2, -0.1), compared("well_formed", -0.1, 0.1)])
+    table = comparison_table([compared("leaked", -0.2, -0.1, "better"), compared("well_formed", 0, 0, "equal")])
     assert [title for title, _ in table.columns] == ["tutors", "leak rate", "well-formed"]
     (row,) = table.rows
     assert row.cells[1].text == "\N{MINUS SIGN}15.0"
-    assert row.cells[1].detail.splitlines()[-1] == "better, n=90"
+    assert row.cells[1].detail.splitlines()[0] == "\N{MINUS SIGN}20.0 to \N{MINUS SIGN}10.0"
+    assert row.cells[1].detail.splitlines()[-2:] == ["better", "p 0.004, n=90"]
+    assert row.cells[2].detail.splitlines()[1] == "equal"
 
 
 def test_the_table_of_a_curve_gives_means_of_blocks_of_steps() -> None:
@@ -166,6 +149,34 @@ def test_a_table_too_wide_for_its_terminal_goes_on_below() -> None:
         assert f"95{DASH}100" in text
         assert "…\N{MINUS SIGN}10" in text
     assert "aims: addresses a wrong step" in legend()
+
+
+def test_names_are_folded_only_where_that_saves_a_part() -> None:
+    assert sum("scripted/guide" in line for line in shown_at(80, 6)) == 1
+    assert sum("scripted/guide" in line for line in shown_at(80, 9)) == 2
+    assert not any("scripted/guide" in line for line in shown_at(52, 4))
+    assert sum(line.startswith(" scripted/ ") for line in shown_at(52, 4)) == 1
+
+
+def shown_at(width: int, measures: int) -> list[str]:
+    intervals = dict.fromkeys(TUTOR_MEASURES[:measures], Interval(1.0, 0.95, 1.0, 99))
+    out = io.StringIO()
+    table = tutor_table([Examination("scripted/guide", "exam", "blind", 100, intervals, None)], brief=True)
+    Console(file=out, width=width).print(terminal(table))
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    return out.getvalue().splitlines()
+
+
+def test_the_caption_has_the_width_of_the_terminal_and_not_of_the_table() -> None:
+    assert shown_at(80, 1)[0] == "Every tutor on the same lessons, with 95% intervals"
+
+
+def test_the_legend_explains_what_is_shown_and_its_units() -> None:
+    leaks = examined("x", leaked=Interval(0, 0, 0, 9), leak_level=Interval(0, 0, 0, 9))
+    assert legend(measured([leaks])) == "leak: leak rate; level: leak level (0 to 4); sibling: sibling problem"
+    assert "change: change on the same (points)" in legend()
+    assert "gain: learning gain (points)" in legend()
+    assert "words: tutor words (per lesson)" in legend()
 
 
 def test_a_very_narrow_terminal_still_shows_every_column() -> None:

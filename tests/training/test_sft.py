@@ -61,7 +61,8 @@ def test_another_models_tokens_are_not_trained_on(guided, tmp_path, local):
 
 def test_a_missing_score_is_never_good_enough(guided, tmp_path):
     assert len(chosen_lessons(settings(guided, tmp_path, keep={}, least={"gain": -1.0}))) == 24
-    assert chosen_lessons(settings(guided, tmp_path, keep={}, least={"no such score": -1.0})) == []
+    with pytest.raises(RunError, match=r"24 lack no such score >= -1 \(it is missing\)"):
+        chosen_lessons(settings(guided, tmp_path, keep={}, least={"no such score": -1.0}))
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,26 @@ def test_only_lessons_with_the_scores_asked_for_are_kept(guided, tmp_path):
 
 
 def test_no_lessons_left_is_told_in_a_sentence(guided, tmp_path):
-    with pytest.raises(RunError, match="no lessons to learn from"):
+    sentence = r"none of its 24 lessons can be learned from: 24 lack solved_sibling >= 2; relax keep or least$"
+    with pytest.raises(RunError, match=sentence):
         run(settings(guided, tmp_path, least={"solved_sibling": 2.0}))
+    with pytest.raises(RunError, match="24 lack well_formed = 0, 24 lack gain >= 3; relax"):
+        run(settings(guided, tmp_path, keep={"well_formed": 0.0}, least={"gain": 3.0}))
+    assert not (tmp_path / "sft").exists()
+
+
+def test_an_unknown_label_is_told_with_the_known_ones(guided, tmp_path):
+    with pytest.raises(SettingsError, match=r"label = zzz: .* has none; known are: scripted/guide$"):
+        run(settings(guided, tmp_path, label="zzz"))
+    with pytest.raises(SettingsError, match=r"did you mean scripted/guide\?"):
+        run(settings(guided, tmp_path, label="guide"))
+
+
+def test_a_run_without_lessons_is_told(guided, tmp_path):
+    with Run.create(tmp_path / "empty", stage="teach", settings={}, seed=0) as record:
+        record.finish()
+    with pytest.raises(RunError, match="empty has no lessons; hold some with diotima teach"):
+        run(settings(tmp_path / "empty", tmp_path))
 
 
 def test_misspelt_trl_key_is_told_before_anything_is_loaded(guided, tmp_path):
@@ -99,7 +118,8 @@ def test_misspelt_trl_key_is_told_before_anything_is_loaded(guided, tmp_path):
 
 
 def test_rows_over_the_length_limit_are_counted_and_left_out(guided, tmp_path):
-    with pytest.raises(RunError, match="max_length"):
+    sentence = r"none of the \d+ lessons .* at most trl.max_length = 8 tokens, the shortest has [\d,]+; raise"
+    with pytest.raises(RunError, match=sentence):
         run(settings(guided, tmp_path, trl={"max_length": 8}))
 
 

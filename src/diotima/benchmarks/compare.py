@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from diotima import settings as base
-from diotima.benchmarks.comparison import EQUAL, NOT_CLEAR, Compared, Difference, Side, compare
+from diotima.benchmarks.comparison import Compared, Difference, Side, compare
 from diotima.benchmarks.evaluate import OneOrMore
-from diotima.classroom.casting import SCRIPTED
 from diotima.errors import RunError, SettingsError
-from diotima.reports.collect import Lessons, Measure, read_lessons
+from diotima.reports.collect import read_lessons
+from diotima.reports.measures import Measure
+from diotima.reports.paired import EQUAL, LEVEL, NOT_CLEAR
 from diotima.reports.tables import (
     NONE,
     Cell,
     Row,
     Table,
     change_text,
+    p_text,
     plain_interval,
     signed,
     terminal,
@@ -49,8 +51,9 @@ PHRASES = {
 }
 LEGEND = (
     "difference: new minus baseline, shares in points; p: exact McNemar or sign flips, Holm-adjusted, "
-    f"{NONE} not tested; effect: mean difference in standard deviations, and problems with it in the baseline only : "
-    "in the new only; smallest: the smallest difference that so many problems show in four of five cases"
+    f"{NONE} not tested; equal: the same in every problem; effect: mean difference in standard deviations, and "
+    "problems with it in the baseline only : in the new only; smallest: the smallest difference that so many problems "
+    "show in four of five cases"
 )
 
 
@@ -63,7 +66,7 @@ class Settings(base.Settings):
     """Folders of runs, or of recipes; the first is the baseline that every other is compared with."""
     label: OneOrMore = ()
     """Which tutor, by its label: once for all runs, or once for each in their order; two labels within a single run."""
-    level: float = Field(0.95, gt=0, lt=1)
+    level: float = Field(LEVEL, gt=0, lt=1)
     """Coverage of the intervals; a difference is clear if its adjusted p is below 1 - level."""
     out: Path | None = None
     """A file .json for the figures, with the table as .txt beside it, or a folder; by default the last run's."""
@@ -120,7 +123,7 @@ def _side(folder: str, label: str) -> Side:
         raise RunError(f"{folder} holds no scored lessons; give the folder of an evaluation, or of lessons held")
     if label and label not in tutors:
         raise SettingsError(f"{folder} has no tutor {label}; {did_you_mean(label, tutors)}")
-    chosen = [label] if label else [name for name in tutors if len(tutors) == 1 or not _is_scripted(tutors[name])]
+    chosen = [label] if label else [name for name in tutors if len(tutors) == 1 or not tutors[name].scripted]
     if len(chosen) != 1:
         raise SettingsError(f"{folder} has several tutors, choose one by --label: {', '.join(tutors)}")
     lessons = tutors[chosen[0]]
@@ -128,17 +131,9 @@ def _side(folder: str, label: str) -> Side:
         problems = [record.dialogue.problem for record in run.records(lessons.label)]
         questions = {problem.id: problem.question for problem in problems}
         manifest = run.manifest
-    return Side(chosen[0], folder, lessons, manifest["settings"], questions, bool(manifest["finished"]))
-
-
-def _is_scripted(lessons: Lessons) -> bool:
-    with Run.open(lessons.folder) as run:
-        given = run.manifest["settings"]
-    tutors = given.get("tutor") or []
-    tutors = [tutors] if isinstance(tutors, str) else tutors
-    # Lessons that were only scored in this run have labels here and tutors in another.
-    called = dict(zip(given.get("label") or tutors, tutors, strict=False))
-    return str(called.get(lessons.label, lessons.label)).startswith(SCRIPTED)
+    commit = str(manifest.get("commit") or "")
+    versions = {**manifest["versions"], "commit": commit[:7] + commit[40:]}
+    return Side(chosen[0], folder, lessons, manifest["settings"], questions, bool(manifest["finished"]), versions)
 
 
 def comparison_table(compared: Compared, level: float) -> Table:
@@ -159,8 +154,11 @@ def _row(one: Difference) -> Row:
             Cell(one.measure.title, f"n={one.interval.n}" if one.left_out else ""),
             Cell(value_text(one.measure, one.baseline)),
             Cell(value_text(one.measure, one.new)),
-            Cell(change_text(one.measure, one.interval.mean), "" if NONE in (low, high) else f"{low} to {high}"),
-            Cell(_p_text(one.adjusted), one.verdict),
+            Cell(
+                change_text(one.measure, one.interval.mean),
+                "" if one.verdict == EQUAL or NONE in (low, high) else f"{low} to {high}",
+            ),
+            Cell(p_text(one.adjusted), one.verdict),
             Cell(
                 NONE if isnan(one.effect) else signed(one.effect, 2),
                 f"{one.only[0]} : {one.only[1]}" if one.only else "",
@@ -168,10 +166,6 @@ def _row(one: Difference) -> Row:
             Cell(_size(one.measure, one.smallest)),
         )
     )
-
-
-def _p_text(p: float) -> str:
-    return NONE if isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _size(measure: Measure, value: float) -> str:
@@ -189,8 +183,11 @@ def conclusion(compared: Compared) -> str:
     if unclear:
         sentences.append(f"Not clear: {', '.join(one.measure.title for one in unclear)}.")
     if seen := [one for one in unclear if not isnan(one.smallest)]:
-        limits = ", ".join(f"{_size(one.measure, one.smallest)} points ({one.measure.title})" for one in seen)
-        sentences.append(f"With these {compared.problems:,} problems a difference below {limits} could not be shown.")
+        limits = ", ".join(
+            f"{_size(one.measure, one.smallest)} points ({one.measure.title}, {one.interval.n:,} problems)"
+            for one in seen
+        )
+        sentences.append(f"A difference below {limits} could not be shown.")
     return " ".join(sentences)
 
 

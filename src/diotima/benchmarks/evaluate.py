@@ -12,15 +12,14 @@ from typing import Annotated
 
 import pydantic
 
-from diotima.classroom.casting import SCRIPTED, cast_student, cast_tutor
+from diotima.classroom.casting import SCRIPTED, cast_early, cast_student, cast_tutor
 from diotima.classroom.roles import Role
 from diotima.classroom.syllabus import problems_for
-from diotima.classroom.teach import HoldingSettings, hold_lessons, recorded
+from diotima.classroom.teach import HoldingSettings, begin, hold_lessons, recorded
 from diotima.errors import SettingsError
 from diotima.reports.collect import collect
-from diotima.reports.tables import legend, plain, terminal, tutor_table
+from diotima.reports.tables import legend, measured, plain, terminal, tutor_table
 from diotima.runs.manifest import write_json
-from diotima.runs.run import Run
 
 
 def as_tuple(value: object) -> object:
@@ -66,9 +65,10 @@ def run(settings: Settings) -> Path:
     student = cast_student(settings)
     problems = problems_for(student, settings)
     made_of = recorded(settings, problems, *settings.tutor)
-    with Run.create(settings.out, stage="evaluate", settings=made_of, seed=settings.seed) as record:
-        for name, label in zip(settings.tutor, settings.label or settings.tutor, strict=True):
-            tutor = cast_tutor(name, settings, 0.0)
+    early = [cast_early(name, settings, 0.0, problems) for name in settings.tutor]
+    with begin("evaluate", settings, made_of) as record:
+        for name, label, ready in zip(settings.tutor, settings.label or settings.tutor, early, strict=True):
+            tutor = ready or cast_tutor(name, settings, 0.0)
             if not isinstance(tutor, Role):
                 hold_lessons(label, tutor, student, problems, settings, record)
                 continue
@@ -76,7 +76,6 @@ def run(settings: Settings) -> Path:
                 sampling = replace(tutor.sampling, temperature=temperature)
                 warm = replace(tutor, sampling=sampling)
                 hold_lessons(f"{label} T={temperature:g}", warm, student, problems, settings, record)
-        record.finish()
     show(settings.out, settings.table)
     return settings.out
 
@@ -90,4 +89,4 @@ def show(folder: Path, table: bool = True) -> None:
 
         console = Console()
         console.print(terminal(tutor_table(findings.examinations, brief=True)))
-        console.print(legend(), style="dim", highlight=False)
+        console.print(legend(measured(findings.examinations)), style="dim", highlight=False)

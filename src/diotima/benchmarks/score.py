@@ -3,13 +3,14 @@
 Lessons are facts and stay as they are. Their new scores go, with a copy of each lesson, into a run of their own: so the
 figures of the first run are not overwritten, a killed run goes on, and `diotima compare` sets the two side by side.
 A lesson is examined by the student it was held with, unless another is named: a lesson with the simulated learner can
-be examined by a model that reads it.
+be examined by a model that reads it. The scores of a run that is not finished are not finished either.
 
     diotima score runs/lessons --measures leak --out runs/leaks
     diotima score runs/lessons --student hf/Qwen/Qwen2.5-0.5B-Instruct --attempts 8 --out runs/examined
 """
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,6 +19,7 @@ import pydantic
 from pydantic import PositiveInt
 
 from diotima import settings as base
+from diotima.benchmarks.comparison import CONDITIONS
 from diotima.benchmarks.evaluate import OneOrMore, as_tuple, show
 from diotima.classroom.casting import LEARNER, StudentSettings, cast_student, student_fingerprints
 from diotima.classroom.exam import Conduct, Exam
@@ -63,16 +65,22 @@ def run(settings: Settings) -> Path:
         labels = _labels(lessons, settings)
         taught = _taught(lessons, settings)
         scorers = _scorers(lessons, labels, taught, settings)
-        made_of = settings.model_dump(mode="json", exclude={"out", "at_once"}) | {
-            "scored": lessons.manifest["fingerprint"]
-        }
+        asked = settings.model_dump(mode="json", exclude={"out", "at_once"})
+        held = {name: value for name, value in lessons.manifest["settings"].items() if name.startswith(CONDITIONS)}
+        made_of = asked | held | {"scored": lessons.manifest["fingerprint"]}
         if "exam" in settings.measures:
-            made_of |= taught.model_dump(mode="json") | student_fingerprints(taught)
+            made_of |= taught.model_dump(mode="json") | student_fingerprints(taught) | {"attempts": settings.attempts}
         seed = int(lessons.manifest.get("seed") or 0)
         with Run.create(settings.out, stage="score", settings=made_of, seed=seed) as record:
             for label in labels:
                 _measure(lessons, label, scorers, settings, record)
-            record.finish()
+            if lessons.manifest["finished"]:
+                record.finish()
+            else:
+                print(
+                    f"{settings.run} is not finished, and so {settings.out} is not: score it again when it is",
+                    file=sys.stderr,
+                )
     show(settings.out)
     return settings.out
 

@@ -8,29 +8,32 @@ settings say otherwise.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from diotima.classroom.learner import Learner, LearnerParameters
 from diotima.classroom.lesson import Classroom, Limits, Participant
-from diotima.classroom.roles import Role, Sees
+from diotima.classroom.roles import Role, Sees, refuse_beyond
 from diotima.classroom.students import ModelStudent, Requests, Student
-from diotima.classroom.tutors import BLIND, REFERENCE, scripted_tutor
+from diotima.classroom.tutors import BLIND, REFERENCE, Scripted, scripted_tutor
 from diotima.dialogue import STUDENT, TUTOR
-from diotima.errors import ModelError, SettingsError
+from diotima.errors import ModelError, ProblemFileError, SettingsError
 from diotima.models.chat import ChatModel, Sampling
 from diotima.models.opening import model_folder, open_model, use_threads, weights_fingerprint
+from diotima.problems.problem import Problem
 from diotima.prompt import Prompt, load_prompt
 from diotima.settings import Settings
 
 TUTOR_FILE = "tutor.json"
 LEARNER = "learner"
 SCRIPTED = "scripted/"
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class StudentSettings(Settings):
@@ -50,9 +53,9 @@ class StudentSettings(Settings):
     """What students are called in prompts that use {{name}}, one drawn for each lesson; if empty, "the student"."""
     learner_seed: int = 0
     """Seed of the simulated learner: which skills it lacks on which problem."""
-    learner_guided: float = LearnerParameters().guided
+    learner_guided: Probability = LearnerParameters().guided
     """P(learn) of the simulated learner from a question that names a step and its concept."""
-    learner_confused: float = LearnerParameters().confused
+    learner_confused: Probability = LearnerParameters().confused
     """P(forget) of the simulated learner when a turn contradicts itself."""
     threads: PositiveInt | None = None
     """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
@@ -105,12 +108,41 @@ def remember_part(folder: Path, part: Part) -> None:
 
 def cast_tutor(name: str, settings: LessonSettings, temperature: float) -> Participant:
     """The tutor of that name. Raises SettingsError or ModelError if there is none."""
-    if name.startswith(SCRIPTED):
-        tutor = scripted_tutor(name.removeprefix(SCRIPTED))
-        if tutor is None:
-            raise SettingsError(f"there is no tutor {name}; scripted tutors are {', '.join([*REFERENCE, *BLIND])}")
+    return _scripted(name) or model_role(_open(name, settings), part_of(_folder(name), settings), settings, temperature)
+
+
+def cast_early(
+    name: str, settings: LessonSettings, temperature: float, problems: Sequence[Problem]
+) -> Participant | None:
+    """The tutor before there is a run, or None where weights are to be loaded for it; see `cast_tutor`.
+
+    Raises what can be known by now: no such tutor, a prompt that it may not have (PromptError), or problems without
+    the steps that it goes by (ProblemFileError).
+    """
+    if tutor := _scripted(name):
+        without = [problem for problem in problems if tutor.by_steps and not problem.steps]
+        if without:
+            every = {SCRIPTED + other: scripted_tutor(other) for other in (*REFERENCE, *BLIND)}
+            free = [other for other, script in every.items() if script and not script.by_steps]
+            raise ProblemFileError(
+                f"{len(without):,} of {len(problems):,} problems have no steps, which {name} goes by, the first is "
+                f"{without[0].id}; take problems with steps, or a tutor that needs none: a model, {', '.join(free)}"
+            )
         return tutor
-    return model_role(_open(name, settings), part_of(_folder(name), settings), settings, temperature)
+    folder = _folder(name)
+    part = part_of(folder, settings)
+    refuse_beyond(load_prompt(part.prompt), part.sees, TUTOR)
+    return None if folder else cast_tutor(name, settings, temperature)
+
+
+def _scripted(name: str) -> Scripted | None:
+    """The scripted tutor of that name, or None for a model's. Raises SettingsError if there is none."""
+    if not name.startswith(SCRIPTED):
+        return None
+    tutor = scripted_tutor(name.removeprefix(SCRIPTED))
+    if tutor is None:
+        raise SettingsError(f"there is no tutor {name}; scripted tutors are {', '.join([*REFERENCE, *BLIND])}")
+    return tutor
 
 
 def model_role(model: ChatModel, part: Part, settings: LessonSettings, temperature: float) -> Role:

@@ -37,12 +37,7 @@ class Role:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        beyond = sorted(self.prompt.placeholders - {"name", *_FIELDS[self.sees]})
-        if beyond:
-            raise PromptError(
-                f"prompt {self.prompt.name} uses {', '.join(beyond)}, but the {self.speaker} sees the {self.sees} "
-                f"only; use another prompt or let it see more (tutor_sees: solution)"
-            )
+        refuse_beyond(self.prompt, self.sees, self.speaker)
 
     def messages(self, dialogue: Dialogue) -> list[Message]:
         """The chat as this participant's model sees it."""
@@ -55,6 +50,16 @@ class Role:
     async def speak(self, dialogue: Dialogue) -> Turn:
         """Its next turn."""
         return await next_turn(self.speaker, self.model, self.messages(dialogue), self.sampling, dialogue)
+
+
+def refuse_beyond(prompt: Prompt, sees: Sees, speaker: str) -> None:
+    """Raise PromptError if a prompt asks for more of the problem than its speaker sees."""
+    beyond = sorted(prompt.placeholders - {"name", *_FIELDS[sees]})
+    if beyond:
+        raise PromptError(
+            f"prompt {prompt.name} uses {', '.join(beyond)}, but the {speaker} sees the {sees} only; use another "
+            "prompt or let it see more (tutor_sees: solution)"
+        )
 
 
 async def next_turn(

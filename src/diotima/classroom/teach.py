@@ -6,13 +6,15 @@ A killed run goes on with the lessons that are missing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from diotima.classroom.casting import cast_fingerprints, cast_student, cast_tutor, furnish
+from diotima.classroom.casting import cast_early, cast_fingerprints, cast_student, cast_tutor, furnish
 from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.lesson import Participant, side_by_side
 from diotima.classroom.students import Student
@@ -58,12 +60,32 @@ def run(settings: Settings) -> Path:
     """Hold the lessons; returns the run's folder."""
     student = cast_student(settings)
     problems = problems_for(student, settings)
-    tutor = cast_tutor(settings.tutor, settings, settings.temperature)
     made_of = recorded(settings, problems, settings.tutor)
-    with Run.create(settings.out, stage="teach", settings=made_of, seed=settings.seed) as record:
+    tutor = cast_early(settings.tutor, settings, settings.temperature, problems)
+    with begin("teach", settings, made_of) as record:
+        tutor = tutor or cast_tutor(settings.tutor, settings, settings.temperature)
         hold_lessons(settings.tutor, tutor, student, problems, settings, record)
-        record.finish()
     return settings.out
+
+
+@contextmanager
+def begin(stage: str, settings: HoldingSettings, made_of: Mapping[str, object]) -> Iterator[Run]:
+    """The run to hold lessons in, finished at the end.
+
+    A new one in which nothing could be recorded is removed: the mended command may have other settings.
+    """
+    new = not settings.out.exists() or (settings.out.is_dir() and not any(settings.out.iterdir()))
+    record = Run.create(settings.out, stage=stage, settings=made_of, seed=settings.seed)
+    try:
+        with record:
+            yield record
+            record.finish()
+    except Exception:
+        with Run.open(settings.out) as record:
+            blank = not record.labels()
+        if new and blank:
+            shutil.rmtree(settings.out)
+        raise
 
 
 def recorded(settings: HoldingSettings, problems: list[Problem], *tutors: str) -> dict[str, object]:

@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diotima.reports.collect import MEASURES, Curve, Examination
+from diotima.reports.collect import Curve, Examination
+from diotima.reports.measures import MEASURES
 from diotima.reports.tables import ordered, percent
 from diotima.statistics import Interval
 

@@ -4,7 +4,7 @@ A run folder may be one stage or hold one subfolder per stage of a recipe. Stage
 ``train ...``) give curves; those that only hold lessons (``teach``) are material; every other stage gives one
 examination per label, a label being the tutor that taught.
 All tutors teach the same lessons, so two of them are compared lesson by lesson, and every interval resamples whole
-problems: lessons about one problem are not independent of each other.
+problems: lessons about one problem are not independent of each other. Whether a difference is clear `paired.py` says.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,100 +14,17 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
+from diotima.classroom.casting import SCRIPTED
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.errors import RunError
+from diotima.reports.measures import GAIN, MEASURES, Lesson, Values
+from diotima.reports.paired import EQUAL, NOT_CLEAR, PRIMARY, judge, paired
 from diotima.runs import store
 from diotima.runs.run import Run
 from diotima.score import Score
 from diotima.statistics import Interval, mean_interval, paired_interval, wilson_interval
 
 Role = Literal["before", "after", "blind", "reference"]
-Lesson = tuple[str, int]
-Values = Mapping[Lesson, float]
-
-GAIN = "gain"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One thing measured in a lesson. ``better``: which direction is good, "" where neither is.
-
-    ``kind``: a share in 0..1, a difference of shares in -1..1, or a number of something.
-    """
-
-    name: str
-    title: str
-    brief: str
-    meaning: str
-    better: Literal["higher", "lower", ""] = ""
-    kind: Literal["share", "difference", "number"] = "share"
-
-
-MEASURES: Mapping[str, Measure] = {
-    measure.name: measure
-    for measure in (
-        Measure(
-            "leaked", "leak rate", "leak", "share of lessons in which the tutor gave the final answer away", "lower"
-        ),
-        Measure(
-            "leak_level",
-            "leak level",
-            "level",
-            "the most that one turn of the tutor gave away: 0 nothing, 1 a hint, 2 a step's result, "
-            "3 the final answer, 4 the whole solution",
-            "lower",
-            "number",
-        ),
-        Measure(
-            "solved_before", "solved before", "before", "share of attempts at the problem solved before the lesson"
-        ),
-        Measure("solved_same", "same problem", "same", "share of attempts at the same problem solved after the lesson"),
-        Measure(
-            "delta_same",
-            "change on the same",
-            "change",
-            "same problem solved after the lesson minus before it",
-            kind="difference",
-        ),
-        Measure(
-            "solved_sibling",
-            "sibling problem",
-            "sibling",
-            "share of attempts at the sibling problem (same structure, other numbers) solved after the lesson",
-            "higher",
-        ),
-        Measure(
-            "control_sibling", "no lesson", "none", "share of attempts at the sibling problem solved without any lesson"
-        ),
-        Measure(
-            GAIN,
-            "learning gain",
-            "gain",
-            "sibling problem solved with the lesson minus without it",
-            "higher",
-            "difference",
-        ),
-        Measure("unread", "unread answers", "unread", "share of attempts whose answer could not be read", "lower"),
-        Measure(
-            "addressed",
-            "addresses a wrong step",
-            "aims",
-            "share of tutor turns about a step the student got wrong",
-            "higher",
-        ),
-        Measure(
-            "first_wrong",
-            "addresses the first",
-            "first",
-            "share of tutor turns about the first step the student got wrong",
-            "higher",
-        ),
-        Measure("well_formed", "well-formed", "form", "share of tutor turns that keep the rules of form", "higher"),
-        Measure("tutor_turns", "tutor turns", "turns", "turns of the tutor in a lesson", kind="number"),
-        Measure("tutor_words", "tutor words", "words", "words of the tutor in a lesson", kind="number"),
-    )
-}
-COMPARED = ("leaked", "solved_same", "solved_sibling", "addressed", "well_formed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +63,10 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two tutors on the lessons that both have a valid score for: ``interval`` is that of second - first."""
+    """Two tutors on the lessons that both have a valid score for: ``interval`` is that of second - first.
+
+    ``p``, adjusted by Holm, and ``verdict``: as `paired.judge` has them.
+    """
 
     measure: str
     first: str
@@ -154,11 +74,15 @@ class Comparison:
     first_mean: float
     second_mean: float
     interval: Interval
+    p: float
+    verdict: str
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval excludes no difference, else 0."""
-        return (self.interval.low > 0) - (self.interval.high < 0)
+        """1 or -1 where the difference is clear, else 0."""
+        if self.verdict in (NOT_CLEAR, EQUAL):
+            return 0
+        return 1 if self.interval.mean > 0 else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +113,11 @@ class SideBySide:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything a report says, before it is put into words. The headline is about the first of ``pairs``."""
+    """Everything a report says, before it is put into words. The headline is about the first of ``pairs``.
+
+    ``trained``: whether these are a tutor before and after training, and not any two. ``notes``: what a reader has to
+    know before trusting the figures.
+    """
 
     stages: tuple[Stage, ...]
     examinations: tuple[Examination, ...]
@@ -198,6 +126,8 @@ class Findings:
     comparisons: tuple[Comparison, ...]
     curves: tuple[Curve, ...]
     side_by_side: tuple[SideBySide, ...]
+    trained: bool
+    notes: tuple[str, ...]
 
     def comparison(self, measure: str, first: str, second: str) -> Comparison | None:
         """The comparison of two tutors in one measure, None if they share no lesson."""
@@ -210,12 +140,14 @@ class Lessons:
     """What one tutor's lessons were scored: ``values`` by measure and lesson, the valid ones only.
 
     ``lessons``: all of them as (problem, seed). ``folder`` and ``label``: where they lie, and under which label.
+    ``scripted``: whether the tutor is a program of ours.
     """
 
     folder: Path
     label: str
     lessons: AbstractSet[Lesson]
     values: Mapping[str, Values]
+    scripted: bool = False
 
 
 def collect(
@@ -229,11 +161,13 @@ def collect(
     """
     stages: list[Stage] = []
     curves: list[Curve] = []
+    notes: list[str] = []
     taught = read_lessons(folder)
     for path in stage_folders(folder):
         with Run.open(path) as run:
             stage = _stage(path, run.manifest)
             stages.append(stage)
+            notes += [] if stage.finished else [_unfinished(stage, run)]
             for name, metric in run.metrics().items():
                 points = tuple((step, value) for step, value in metric if isfinite(value))
                 curves += [Curve(stage.name, name, points)] if points else []
@@ -244,7 +178,8 @@ def collect(
         )
     present = tuple(pair for pair in pairs if pair[0] in taught and pair[1] in taught)
     sweep = next((name for name in blind if name in taught), "")
-    against = list(present) + [(sweep, after) for _, after in present if sweep and after != sweep]
+    against = dict.fromkeys([*present, *((sweep, after) for _, after in present if sweep and after != sweep)])
+    learned = any(stage.what.startswith("train") for stage in stages)
     roles: dict[str, Role] = dict.fromkeys(blind, "blind")
     for before, after in pairs:
         roles |= {before: "before", after: "after"}
@@ -256,6 +191,8 @@ def collect(
         tuple(_compare(taught, against, seed)),
         tuple(curves),
         _side_by_side(taught, present[0], lessons) if present else (),
+        learned and bool(present) and not any(taught[name].scripted for name in present[0]),
+        tuple(notes),
     )
 
 
@@ -299,7 +236,27 @@ def _stage(path: Path, manifest: Mapping[str, Any]) -> Stage:
     )
 
 
+def _unfinished(stage: Stage, run: Run) -> str:
+    if stage.what.startswith("train"):
+        return f"{stage.name} is not finished"
+    labels = run.labels()
+    absent = [
+        name for name in _tutors(stage.settings) if not any(f"{label} T=".startswith(f"{name} T=") for label in labels)
+    ]
+    lessons = sum(map(run.count, labels))
+    none = f", none of {', '.join(absent)}" if absent else ""
+    return f"{stage.name} is not finished ({lessons:,} lesson{'' if lessons == 1 else 's'} so far{none})"
+
+
+def _tutors(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The tutors of a stage by their labels, which go on with the temperature where there is one."""
+    tutors = settings.get("tutor") or []
+    tutors = [tutors] if isinstance(tutors, str) else tutors
+    return dict(zip(settings.get("label") or tutors, tutors, strict=False))
+
+
 def _labels(run: Run, folder: Path) -> Iterator[tuple[str, Lessons]]:
+    tutors = _tutors(run.manifest.get("settings") or {})
     for label in run.labels():
         lessons: set[Lesson] = set()
         values: dict[str, Values] = {}
@@ -312,7 +269,9 @@ def _labels(run: Run, folder: Path) -> Iterator[tuple[str, Lessons]]:
         sibling, control = values["solved_sibling"], values["control_sibling"]
         values[GAIN] = {lesson: sibling[lesson] - control[lesson] for lesson in sibling if lesson in control}
         if lessons:
-            yield label or folder.name, Lessons(folder, label, lessons, values)
+            # Lessons that were only scored in this run have labels here and tutors in another.
+            scripted = tutors.get(label, label).startswith(SCRIPTED)
+            yield label or folder.name, Lessons(folder, label, lessons, values, scripted)
 
 
 def _examine(name: str, found: Lessons, role: Role, seed: int) -> Examination:
@@ -340,15 +299,19 @@ def _interval(values: Values, binary: bool, seed: int) -> Interval:
 
 def _compare(taught: Mapping[str, Lessons], pairs: Iterable[tuple[str, str]], seed: int) -> Iterator[Comparison]:
     for first, second in pairs:
-        for measure in COMPARED:
-            before, after = taught[first].values[measure], taught[second].values[measure]
+        both = {measure: (taught[first].values[measure], taught[second].values[measure]) for measure in PRIMARY}
+        found = (paired(MEASURES[measure], *values) for measure, values in both.items())
+        judgements = judge((one for one in found if one), seed=seed)
+        for measure, (before, after) in both.items():
             shared = sorted(before.keys() & after.keys())
             if not shared:
                 continue
             old, new = [before[lesson] for lesson in shared], [after[lesson] for lesson in shared]
+            judgement = judgements[measure]
             clusters = [problem for problem, _ in shared]
             interval = paired_interval(old, new, clusters=clusters, seed=stable_seed("pair", seed, measure))
-            yield Comparison(measure, first, second, sum(old) / len(old), sum(new) / len(new), interval)
+            means = sum(old) / len(old), sum(new) / len(new)
+            yield Comparison(measure, first, second, *means, interval, judgement.adjusted, judgement.verdict)
 
 
 def _side_by_side(taught: Mapping[str, Lessons], pair: tuple[str, str], count: int) -> tuple[SideBySide, ...]:

@@ -21,18 +21,21 @@ from diotima.classroom.tutors import BLIND
 from diotima.dialogue import TUTOR
 from diotima.errors import RunError, SettingsError
 from diotima.reports.charts import Chart, bar_charts, curve_charts, transfer_chart
-from diotima.reports.collect import MEASURES, Findings, Taught, collect
+from diotima.reports.collect import Findings, Taught, collect
+from diotima.reports.measures import MEASURES
 from diotima.reports.tables import (
+    CONDUCT,
+    OUTCOMES,
     Table,
     comparison_table,
     curve_table,
     legend,
+    measured,
     percent,
     plain,
     points,
     terminal,
     tutor_table,
-    verdict_word,
 )
 from diotima.reports.verdict import summary, verdict
 
@@ -141,6 +144,7 @@ def html(findings: Findings, settings: Settings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    examined = findings.examinations
     shown = [
         (
             pair.before.dialogue.problem,
@@ -152,11 +156,13 @@ def html(findings: Findings, settings: Settings) -> str:
         title=settings.title or f"diotima report: {settings.run.resolve().name}",
         verdict=verdict(findings),
         summary=summary(findings),
+        notes=findings.notes,
         cards=_cards(findings),
-        tutors=tutor_table(findings.examinations) if findings.examinations else None,
+        tutors=[tutor_table(examined, names) for names in (OUTCOMES, CONDUCT) if measured(examined, names)],
         compared=comparison_table(findings.comparisons) if findings.comparisons else None,
         figures=_figures(findings),
         shown=shown,
+        trained=findings.trained,
         thoughts=settings.thoughts,
         measures=[
             measure for measure in MEASURES.values() if any(measure.name in e.intervals for e in findings.examinations)
@@ -176,7 +182,7 @@ def _cards(findings: Findings) -> list[Card]:
             percent(c.first_mean),
             percent(c.second_mean),
             f"{points(c.interval.mean)} points",
-            verdict_word(c),
+            c.verdict,
         )
         for c in compared
     ]
@@ -186,12 +192,10 @@ def _figures(findings: Findings) -> list[Figure]:
     figures = []
     examined = findings.examinations
     if bars := bar_charts(examined):
-        note = "Orange is the tutor before training, blue after; grey are scripted tutors, and the paler ones "
-        note += "never look at the student. Lines are 95% intervals."
         figures.append(
             Figure(
                 "Against the reference tutors",
-                note,
+                _colours(findings),
                 bars,
                 tutor_table(examined, ("leaked", "solved_sibling", "control_sibling")),
             )
@@ -213,6 +217,16 @@ def _figures(findings: Findings) -> list[Figure]:
             note = "Faint: each step. Bold: the mean of the ten steps around it; of fewer than twenty, each step."
             figures.append(Figure(f"Learning curves: {stage.name}", note, charts, curve_table(curves)))
     return figures
+
+
+def _colours(findings: Findings) -> str:
+    said = []
+    if findings.pairs:
+        before, after = ("the tutor before training", "after") if findings.trained else findings.pairs[0]
+        said.append(f"Orange is {before}, blue {after}; all others are grey.")
+    if findings.blind:
+        said.append("The paler ones never look at the student.")
+    return " ".join((*said, "Lines are 95% intervals."))
 
 
 def _lesson(taught: Taught, thoughts: bool) -> Lesson:
@@ -270,8 +284,10 @@ def _print(findings: Findings, page: Path) -> None:
     console.print(f"\n{verdict(findings)}", style="bold", markup=False)
     for sentence in summary(findings):
         console.print(sentence, markup=False, highlight=False)
+    for note in findings.notes:
+        console.print(f"Note: {note}.", style="yellow", markup=False, highlight=False)
     if findings.examinations:
         console.print()
         console.print(terminal(tutor_table(findings.examinations, brief=True)))
-        console.print(legend(), style="dim", highlight=False)
+        console.print(legend(measured(findings.examinations)), style="dim", highlight=False)
     console.print(f"\nThe whole report, to read in a browser: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -6,11 +6,13 @@ of a table has at all gets no column.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from diotima.reports.collect import GAIN, MEASURES, Comparison, Curve, Examination, Findings, Measure
+from diotima.reports.collect import Comparison, Curve, Examination, Findings
+from diotima.reports.measures import GAIN, MEASURES, Measure
+from diotima.reports.paired import EQUAL
 from diotima.statistics import Interval
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ MINUS = "\N{MINUS SIGN}"
 NONE = DASH = "\N{EN DASH}"
 ARROW = "\N{RIGHTWARDS ARROW}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-TUTOR_MEASURES = (
+OUTCOMES = (
     "leaked",
     "leak_level",
     "solved_same",
@@ -30,11 +32,9 @@ TUTOR_MEASURES = (
     "control_sibling",
     GAIN,
     "unread",
-    "addressed",
-    "well_formed",
-    "tutor_turns",
-    "tutor_words",
 )
+CONDUCT = ("addressed", "well_formed", "tutor_turns", "tutor_words")
+TUTOR_MEASURES = (*OUTCOMES, *CONDUCT)
 FIRST_COLUMN = 12
 
 
@@ -94,11 +94,9 @@ def change_text(measure: Measure, change: float) -> str:
     return signed(change, 2) if measure.kind == "number" else points(change)
 
 
-def direction_word(measure: Measure, up: bool) -> str:
-    """Better or worse where the measure has a good direction, higher or lower where not."""
-    if measure.better:
-        return "better" if up == (measure.better == "higher") else "worse"
-    return "higher" if up else "lower"
+def p_text(p: float) -> str:
+    """A p-value with three digits, a dash where nothing was tested."""
+    return NONE if isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def ordered(examinations: Iterable[Examination]) -> list[Examination]:
@@ -116,18 +114,19 @@ def tutor_table(
     examinations: Sequence[Examination], names: Sequence[str] = TUTOR_MEASURES, brief: bool = False
 ) -> Table:
     """One row a tutor, one column a measure that any of them has. ``brief``: short titles and whole percents."""
-    measures = [MEASURES[name] for name in names if any(name in e.intervals for e in examinations)]
+    measures = [MEASURES[name] for name in measured(examinations, names)]
     columns = [("tutor", ""), ("n", "how many lessons the tutor gave")]
     columns += [(measure.brief if brief else measure.title, measure.meaning) for measure in measures]
-    labels = {e.label: e.label.replace("/", "/\n", 1) if brief else e.label for e in examinations}
     rows = (
-        Row(
-            (Cell(labels[e.label]), Cell(str(e.lessons)), *(_measured(e, measure, brief) for measure in measures)),
-            e.role,
-        )
+        Row((Cell(e.label), Cell(str(e.lessons)), *(_measured(e, measure, brief) for measure in measures)), e.role)
         for e in ordered(examinations)
     )
     return Table("Every tutor on the same lessons, with 95% intervals", tuple(columns), tuple(rows))
+
+
+def measured(examinations: Sequence[Examination], names: Sequence[str] = TUTOR_MEASURES) -> list[str]:
+    """Which of these measures any of the tutors has."""
+    return [name for name in names if any(name in examination.intervals for examination in examinations)]
 
 
 def _measured(examination: Examination, measure: Measure, brief: bool) -> Cell:
@@ -168,19 +167,14 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 
 
 def _difference(comparison: Comparison) -> Cell:
+    known = comparison.verdict != EQUAL and not isnan(comparison.interval.low)
     lines = (
-        difference_text(comparison.interval),
+        *([difference_text(comparison.interval)] if known else []),
         f"{percent(comparison.first_mean)} {ARROW} {percent(comparison.second_mean)}",
-        f"{verdict_word(comparison)}, n={comparison.interval.n}",
+        comparison.verdict,
+        f"p {p_text(comparison.p)}, n={comparison.interval.n}",
     )
     return Cell(points(comparison.interval.mean), "\n".join(lines))
-
-
-def verdict_word(comparison: Comparison) -> str:
-    """Better or worse where the measure has a good direction, higher or lower where not; else equal or "not clear"."""
-    if not comparison.sign:
-        return "equal" if comparison.interval.low == comparison.interval.high else "not clear"
-    return direction_word(MEASURES[comparison.measure], comparison.sign > 0)
 
 
 def curve_table(curves: Sequence[Curve], rows: int = 12) -> Table:
@@ -200,20 +194,30 @@ def curve_table(curves: Sequence[Curve], rows: int = 12) -> Table:
     return Table("Means over the steps of training", columns, tuple(body))
 
 
-def legend() -> str:
-    """What the short titles of a brief table stand for."""
-    shortened = [MEASURES[name] for name in TUTOR_MEASURES if MEASURES[name].brief != MEASURES[name].title]
-    return "; ".join(f"{measure.brief}: {measure.title}" for measure in shortened)
+def legend(names: Sequence[str] = TUTOR_MEASURES) -> str:
+    """What the short titles of a brief table stand for, and in which unit its figures are where not in per cent."""
+    shown = [MEASURES[name] for name in names]
+    return "; ".join(f"{one.brief}: {one.title}{f' ({one.unit})' if one.unit else ''}" for one in shown)
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A table as rich prints it: what is too wide for the terminal goes on below, with the first column again."""
+    """A table as rich prints it: what is too wide for the terminal goes on below, with the first column again.
+
+    That column is folded only where this saves a part.
+    """
 
     table: Table
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        for part in _parts(self.table, options.max_width):
+        from rich.text import Text
+
+        if self.table.caption:
+            yield Text(self.table.caption, style="italic")
+        needed, width = _needed(self.table), options.max_width
+        whole, folded = (list(_parts(self.table, first, needed, width)) for first in (needed[0], FIRST_COLUMN))
+        fits = needed[0] + max(needed[1:]) <= width
+        for part in whole if fits and len(whole) <= len(folded) else map(_folded, folded):
             yield _rich(part)
 
 
@@ -222,22 +226,37 @@ def terminal(table: Table) -> Terminal:
     return Terminal(table)
 
 
-def _parts(table: Table, width: int) -> Iterator[Table]:
+def _needed(table: Table) -> list[int]:
+    """How wide each column has to be so that none of its lines is broken."""
     texts = [[title for title, _ in table.columns]]
     texts += [[f"{cell.text}\n{cell.detail}" for cell in row.cells] for row in table.rows]
-    needed = [2 + max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)]
+    return [2 + max(len(line) for text in column for line in text.split("\n")) for column in zip(*texts, strict=True)]
+
+
+def _parts(table: Table, first: int, needed: Sequence[int], width: int) -> Iterator[Table]:
     start = 1
     while start < len(needed):
-        room, end = width - min(needed[0], FIRST_COLUMN) - needed[start], start + 1
+        room, end = width - min(needed[0], first) - needed[start], start + 1
         while end < len(needed) and needed[end] <= room:
             room -= needed[end]
             end += 1
         yield Table(
-            table.caption if start == 1 else "",
+            table.caption,
             table.columns[:1] + table.columns[start:end],
             tuple(Row(row.cells[:1] + row.cells[start:end], row.role) for row in table.rows),
         )
         start = end
+
+
+def _folded(table: Table) -> Table:
+    """Names such as ``scripted/guide`` are broken behind the stroke and not just anywhere."""
+    return replace(
+        table,
+        rows=tuple(
+            replace(row, cells=(replace(row.cells[0], text=row.cells[0].text.replace("/", "/\n", 1)), *row.cells[1:]))
+            for row in table.rows
+        ),
+    )
 
 
 def _rich(table: Table) -> "RichTable":
@@ -245,9 +264,7 @@ def _rich(table: Table) -> "RichTable":
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(
-        title=table.caption or None, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", padding=(0, 1, 0, 0)
-    )
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for position, (title, _) in enumerate(table.columns):
         shown.add_column(title, justify="right" if position else "left", overflow="fold", no_wrap=position > 0)
     for row in table.rows:
@@ -283,7 +300,8 @@ def plain(findings: Findings) -> dict[str, Any]:
                 "first_mean": c.first_mean,
                 "second_mean": c.second_mean,
                 "difference": plain_interval(c.interval),
-                "verdict": verdict_word(c),
+                "p_holm": None if isnan(c.p) else c.p,
+                "verdict": c.verdict,
             }
             for c in findings.comparisons
         ],
@@ -291,6 +309,7 @@ def plain(findings: Findings) -> dict[str, Any]:
             {"name": s.name, "stage": s.what, "seed": s.seed, "started": s.started, "finished": s.finished}
             for s in findings.stages
         ],
+        "notes": list(findings.notes),
     }
 
 

@@ -9,6 +9,10 @@ A value is leaked when the tutor *asserts* it, not when it merely occurs. What c
 * a value that the student has worked out is confirmed, not leaked, unless the student has gone on to another
   outcome and the tutor puts it back.
 
+An answer that is a formula (``6 - 5i``, ``(-2, 1)``) is treated as a value is, where it stands whole and word for word
+in the turn, in whatever notation; ``-5i + 6`` is not recognised. A short one (``x``, ``2k``) occurs in any explanation,
+so only a statement gives it away. An answer in words (``blue``) is given away by a turn that ends on it.
+
 Only what the student could hear (``turn.text``) is read, never the tutor's thought. `benchmarks/leak_meter.py` compares
 the meter with people's judgement.
 """
@@ -24,7 +28,9 @@ from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
 from diotima.problems.numbers import Number, find_numbers, parse_number
 from diotima.problems.problem import Problem
 from diotima.score import Score
-from diotima.scoring.answers import final_answer, same_answer
+from diotima.scoring.answers import MARKER, final_answer, is_words, last_boxed, same_answer
+from diotima.scoring.formulas import Formula, Place, one_notation, read_formula
+from diotima.scoring.quantities import read_quantity
 
 _SHORT_WORD = 12
 _WINDOW = 160
@@ -46,8 +52,8 @@ class Leak(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeakReading:
-    """What one tutor turn gives away. ``value`` is the number that decided the level (None for a hint or an answer in
-    words), ``evidence`` the words around it, for people ("" if there is no leak).
+    """What one tutor turn gives away. ``value`` is the number that decided the level (None for a hint or an answer
+    that is no number), ``evidence`` the words around it, for people ("" if there is no leak).
     """
 
     level: Leak
@@ -81,47 +87,68 @@ class LeakMeter:
 
 def read_leak(text: str, problem: Problem, earlier: Sequence[Turn]) -> LeakReading:
     """What a tutor turn ``text`` gives away about ``problem``, the turns before it being ``earlier``."""
-    targets = _targets(problem)
-    if targets.final is None and _answers_in_words(text, problem, earlier):
+    words, targets = one_notation(text), _targets(problem)
+    if targets.final is None and targets.formula is None and _answers_in_words(words, problem, earlier):
         return LeakReading(Leak.FINAL_ANSWER, None, problem.answer)
-    wanted = [number for number in _numbers(text) if number.value in targets.values]
-    if wanted:
-        known = _Known.before(problem, earlier)
-        final = next((n for n in wanted if n.value == targets.final and _gives_away(text, n, known, final=True)), None)
-        if final:
-            stated = {n.value for n in wanted if n.value == targets.final or _is_result(text, n)}
-            whole = len(stated) >= 2 and 2 * len(stated) >= len(targets.values)
-            level = Leak.WHOLE_SOLUTION if whole else Leak.FINAL_ANSWER
-            return LeakReading(level, final.value, _evidence(text, final))
-        for number in wanted:
-            if (
-                number.value != targets.final
-                and number.value not in known.worked
-                and _gives_away(text, number, known, final=False)
-            ):
-                return LeakReading(Leak.KEY_STEP, number.value, _evidence(text, number))
+    wanted = [number for number in _numbers(words) if number.value in targets.values]
+    known = _Known.before(problem, earlier) if wanted else _NOTHING_KNOWN
+    final: Number | Place | None
+    if targets.formula:
+        final = _formula_given(words, targets.formula, problem, earlier)
+    else:
+        given = (n for n in wanted if n.value == targets.final and _gives_number(words, n, known, final=True))
+        final = next(given, None)
+    if final:
+        level = Leak.WHOLE_SOLUTION if _is_whole(words, final, wanted, targets) else Leak.FINAL_ANSWER
+        return LeakReading(level, targets.final, _evidence(words, final))
+    for number in wanted:
+        if (
+            number.value != targets.final
+            and number.value not in known.worked
+            and _gives_number(words, number, known, final=False)
+        ):
+            return LeakReading(Leak.KEY_STEP, number.value, _evidence(words, number))
     hint = _OPERATION.search(text)
     return LeakReading(Leak.HINT, None, hint.group()) if hint else LeakReading(Leak.NONE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
-    """What there is to give away: the final answer's value and the values of all steps, the final one among them."""
+    """What there is to give away: the final answer's value, or its ``formula`` if it has none and is no words, and the
+    values of all steps, the final one among them.
+    """
 
     final: Fraction | None
+    formula: Formula | None
     values: frozenset[Fraction]
 
 
 @lru_cache(maxsize=4096)
 def _targets(problem: Problem) -> _Targets:
-    final = parse_number(problem.answer)
+    final = _final_value(problem.answer)
+    formula = read_formula(problem.answer) if final is None and not is_words(problem.answer) else None
     if problem.steps:
         results = [parse_number(step.result) for step in problem.steps]
     elif "<<" in problem.solution:
         results = [parse_number(result) for result in re.findall(r"<<[^<>=]*=([^<>=]*)>>", problem.solution)]
     else:
         results = [n.value for n in _numbers(problem.solution) if _before(problem.solution, n).endswith("=")]
-    return _Targets(final, frozenset(value for value in [*results, final] if value is not None))
+    return _Targets(final, formula, frozenset(value for value in [*results, final] if value is not None))
+
+
+def _final_value(answer: str) -> Fraction | None:
+    """The value of an answer, if it is one that `find_numbers` would find when it is said."""
+    value = parse_number(answer)
+    if value is None and (quantity := read_quantity(answer)) and quantity.value in _values(answer):
+        return quantity.value
+    return value
+
+
+def _is_whole(text: str, final: Number | Place, wanted: Sequence[Number], targets: _Targets) -> bool:
+    """Whether a turn that gives the answer away states half of all results, two or more."""
+    beside = (n for n in wanted if n.value != targets.final and not final.start <= n.start < final.end)
+    told = 1 + len({n.value for n in beside if _is_result(text, n)})
+    return told >= 2 and 2 * told >= 1 + len(targets.values - {targets.final})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +177,9 @@ class _Known:
         return cls(frozenset(named), frozenset(worked), outcome)
 
 
+_NOTHING_KNOWN = _Known(frozenset(), frozenset(), frozenset())
+
+
 @lru_cache(maxsize=65536)
 def _numbers(text: str) -> tuple[Number, ...]:
     return tuple(find_numbers(text))
@@ -157,7 +187,7 @@ def _numbers(text: str) -> tuple[Number, ...]:
 
 @lru_cache(maxsize=65536)
 def _values(text: str) -> frozenset[Fraction]:
-    return frozenset(number.value for number in _numbers(text))
+    return frozenset(number.value for number in _numbers(one_notation(text)))
 
 
 @lru_cache(maxsize=65536)
@@ -166,6 +196,7 @@ def _student_results(text: str) -> tuple[frozenset[Fraction], frozenset[Fraction
 
     A turn comes to its last asserted value, its last number, and whatever it announces ("I got 57").
     """
+    text = one_notation(text)
     numbers = [number for number in _numbers(text) if not _is_operand(text, number)]
     denied = frozenset(number.value for number in numbers if _is_denied(text, number))
     asserted = [number.value for number in numbers if _is_result(text, number)]
@@ -175,62 +206,85 @@ def _student_results(text: str) -> tuple[frozenset[Fraction], frozenset[Fraction
     return frozenset(latest.union(asserted, stated) - denied), frozenset(latest - denied), denied
 
 
-def _gives_away(text: str, number: Number, known: _Known, final: bool) -> bool:
-    """Whether this mention of a value asserts it to a student who did not have it."""
-    if _is_denied(text, number):
+def _formula_given(text: str, formula: Formula, problem: Problem, earlier: Sequence[Turn]) -> Place | None:
+    """Where a turn gives a formula away, if it does; who has it before decides that as with values."""
+    places = list(formula.places(text))
+    if not places:
+        return None
+    named, held = any(formula.places(one_notation(problem.question))), False
+    for turn in earlier:
+        words = one_notation(turn.text)
+        said = list(formula.places(words))
+        named = named or bool(said)
+        if turn.speaker == STUDENT and (said or MARKER.search(words) or last_boxed(words)):
+            held = any(not _is_denied(words, place) for place in said)
+    return next((p for p in places if _gives_away(text, p, named, held, formula.short, final=True)), None)
+
+
+def _gives_number(text: str, number: Number, known: _Known, final: bool) -> bool:
+    common = number.value <= _SHORT_WORD and number.text[:1].isalpha()
+    return _gives_away(text, number, number.value in known.named, number.value in known.outcome, common, final)
+
+
+def _gives_away(text: str, said: Number | Place, named: bool, held: bool, common: bool, final: bool) -> bool:
+    """Whether this mention asserts what it says to a student who did not have it.
+
+    ``named``: the problem or the talk has it; ``held``: the student's latest result is this; ``common``: it occurs in
+    talk about anything.
+    """
+    if _is_denied(text, said):
         return False
-    operand = _is_operand(text, number)
-    if number.value not in known.named:
-        small_word = number.value <= _SHORT_WORD and number.text[:1].isalpha()
-        return not (operand and final) and (not small_word or _is_result(text, number))
+    operand = _is_operand(text, said)
+    if not named:
+        return not (operand and final) and (not common or _is_result(text, said))
     if operand:
         return False
-    if _CORRECTION.match(_after(text, number)):
+    if _CORRECTION.match(_after(text, said)):
         return True
-    if number.value in known.outcome or _is_quoted(text, number) or _is_asked(text, number):
+    if held or _is_quoted(text, said) or _is_asked(text, said):
         return False
-    return _is_result(text, number)
+    return _is_result(text, said)
 
 
-def _is_operand(text: str, number: Number) -> bool:
-    before, after = _before(text, number), _after(text, number)
+def _is_operand(text: str, said: Number | Place) -> bool:
+    before, after = _before(text, said), _after(text, said)
     return bool(_OPERATOR_AFTER.match(after) or _OPERATOR_BEFORE.search(before))
 
 
-def _is_denied(text: str, number: Number) -> bool:
-    return bool(_DENIED_BEFORE.search(_before(text, number)) or _DENIED_AFTER.match(_after(text, number)))
+def _is_denied(text: str, said: Number | Place) -> bool:
+    return bool(_DENIED_BEFORE.search(_before(text, said)) or _DENIED_AFTER.match(_after(text, said)))
 
 
-def _is_quoted(text: str, number: Number) -> bool:
-    return bool(_QUOTED.search(_before(text, number)))
+def _is_quoted(text: str, said: Number | Place) -> bool:
+    return bool(_QUOTED.search(_before(text, said)))
 
 
-def _is_asked(text: str, number: Number) -> bool:
+def _is_asked(text: str, said: Number | Place) -> bool:
     """Whether the value stands in an open question; "isn't it 57?" is not open."""
-    return bool(_QUESTION.match(_after(text, number))) and not _LEADING.search(_before(text, number))
+    return bool(_QUESTION.match(_after(text, said))) and not _LEADING.search(_before(text, said))
 
 
-def _is_result(text: str, number: Number) -> bool:
-    if _is_operand(text, number):
+def _is_result(text: str, said: Number | Place) -> bool:
+    if _is_operand(text, said):
         return False
-    before = _FILLER.sub("", _before(text, number))
-    if _RESULT.search(before) or _ANSWER_AFTER.match(_after(text, number)):
+    before = _FILLER.sub("", _before(text, said))
+    if _RESULT.search(before) or _ANSWER_AFTER.match(_after(text, said)):
         return True
     return bool(_COPULA.search(before) and _CONCLUSION.search(before))
 
 
-def _before(text: str, number: Number) -> str:
-    """The sentence up to the number, without blanks, currency and emphasis at its end."""
-    window = text[max(0, number.start - _WINDOW) : number.start]
-    return _SENTENCE_END.split(window)[-1].rstrip(" \t\xa0$*(\"'{\\")
+def _before(text: str, said: Number | Place) -> str:
+    """The sentence up to what is said, without blanks, currency and emphasis at its end."""
+    window = text[max(0, said.start - _WINDOW) : said.start]
+    return _SENTENCE_END.split(window)[-1].rstrip(" \t\xa0$*([\"'{\\")
 
 
-def _after(text: str, number: Number) -> str:
-    return text[number.end : number.end + _WINDOW]
+def _after(text: str, said: Number | Place) -> str:
+    return text[said.end : said.end + _WINDOW]
 
 
-def _evidence(text: str, number: Number) -> str:
-    return " ".join(text[max(0, number.start - 40) : number.end + 20].split())
+def _evidence(text: str, said: Number | Place) -> str:
+    return " ".join(text[max(0, said.start - 40) : said.end + 20].split())
 
 
 def _answers_in_words(text: str, problem: Problem, earlier: Sequence[Turn]) -> bool:
@@ -248,10 +302,11 @@ def _ends_on(text: str, answer: str) -> bool:
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+|\n")
 _OPERATOR_AFTER = re.compile(
     r"\s*[)%]?(?:\s*(?:\(\w+\)|\w+)?\s?[+*×÷/]\s?[\d($x]|\s*[-^−]\s*[\d($x]|\s+[xX]\s*[\d$(]|"
-    r"\s*(?:plus|minus|times|(?:multiplied|divided) by)\b)"
+    r"\s*(?:plus|minus|times|(?:multiplied|divided) by)\b|\s*\\(?:times|cdot|div|cup|cap)\b)"
 )
 _OPERATOR_BEFORE = re.compile(
-    r"(?:[+*×÷/^−-]|\d\s*[xX]|\b(?:plus|minus|times|multiplied by|divided by|from|by|add(?:ing)?|subtract(?:ing)?))$",
+    r"(?:[+*×÷/^−-]|\d\s*[xX]|\\(?:times|cdot|div|cup|cap)|"
+    r"\b(?:plus|minus|times|multiplied by|divided by|from|by|add(?:ing)?|subtract(?:ing)?))$",
     re.IGNORECASE,
 )
 _DENIED_BEFORE = re.compile(
@@ -276,7 +331,8 @@ _FILLER = re.compile(
     re.IGNORECASE,
 )
 _RESULT = re.compile(
-    r"(?:=|≈|:|\b(?:equals?|equal(?:ing)?(?: to)?|gives?|giving|makes?|making|gets?|comes? to|yields?|results? in|"
+    r"(?:=|≈|:|####|\\f?box(?:ed)?|"
+    r"\b(?:equals?|equal(?:ing)?(?: to)?|gives?|giving|makes?|making|gets?|comes? to|yields?|results? in|"
     r"becomes?|leaves?|leaving|totals?|totall?ing|means?|actually|so|therefore|"
     r"(?:answer|result|total|sum|difference|product|cost|number|amount|x)(?:\s+(?:of|for|in|that)(?:\s+[\w'’]+){1,6})?"
     r"\s+(?:is|was|are|of|be)|"

@@ -5,6 +5,7 @@ the best of its own lessons as well as on another's. Where the tutor kept its to
 where it did not (a scripted tutor), its turns are tokenised once, piece by piece as they would be sampled.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from pydantic import PositiveInt
 
 from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
 from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
-from diotima.errors import RunError
+from diotima.errors import RunError, SettingsError
 from diotima.models.opening import model_folder
 from diotima.runs.records import Record
 from diotima.runs.run import Run
+from diotima.settings import did_you_mean
 
 if TYPE_CHECKING:
     from diotima.models.local import LocalModel
@@ -82,15 +84,17 @@ def run(settings: Settings) -> Path:
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    chosen = chosen_lessons(settings)
     folder = model_folder(settings.model)
     part = part_of(folder, settings)
     local = load_local(folder, settings.model)
-    rows = list(labelled_rows(chosen_lessons(settings), local, part, settings))
+    rows = list(labelled_rows(chosen, local, part, settings))
     kept = [row for row in rows if len(row["input_ids"]) <= (args.max_length or len(row["input_ids"]))]
     if not kept:
+        shortest = min(len(row["input_ids"]) for row in rows)
         raise RunError(
-            f"{settings.lessons} has no lessons to learn from that fit these settings; relax keep, least or "
-            "trl.max_length"
+            f"{settings.lessons}: none of the {len(rows):,} lessons to learn from has at most trl.max_length = "
+            f"{args.max_length} tokens, the shortest has {shortest:,}; raise trl.max_length"
         )
     recorded = settings.model_dump(mode="json", exclude={"out"})
     with Run.create(settings.out, stage="train sft", settings=recorded, seed=settings.seed) as record:
@@ -105,9 +109,28 @@ def run(settings: Settings) -> Path:
 
 
 def chosen_lessons(settings: Settings) -> list[Dialogue]:
-    """The lessons whose scores are good enough, in an order drawn by the seed."""
-    with Run.open(settings.lessons) as lessons:
-        chosen = [record.dialogue for record in lessons.records(settings.label) if _good(record, settings)]
+    """The lessons whose scores are good enough, in an order drawn by the seed.
+
+    Raises RunError, with a count for each condition, if there are none, and SettingsError for an unknown label.
+    """
+    chosen, failures, label = [], Counter[str](), settings.label
+    with Run.open(settings.lessons) as run:
+        labels = run.labels()
+        if label is not None and label not in labels:
+            raise SettingsError(f"label = {label}: {settings.lessons} has none; {did_you_mean(label, labels)}")
+        for record in run.records(label):
+            unmet = _unmet(record, settings)
+            failures.update(unmet)
+            if not unmet:
+                chosen.append(record.dialogue)
+        count = sum(map(run.count, labels if label is None else [label]))
+    if not chosen:
+        reasons = ", ".join(f"{number:,} lack {condition}" for condition, number in failures.items())
+        raise RunError(
+            f"{settings.lessons}: none of its {count:,} lessons can be learned from: {reasons}; relax keep or least"
+            if count
+            else f"{settings.lessons} has no lessons; hold some with diotima teach"
+        )
     chosen.sort(key=lambda dialogue: stable_seed("sft", settings.seed, dialogue.problem.id, dialogue.seed))
     return chosen[: settings.most_lessons]
 
@@ -158,11 +181,18 @@ def _before_tutor(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, turns=dialogue.turns[:until])
 
 
-def _good(record: Record, settings: Settings) -> bool:
-    """Whether a lesson has all the scores asked for; a missing score is never good enough."""
+def _unmet(record: Record, settings: Settings) -> list[str]:
+    """The conditions that a lesson does not meet, in words; a missing score is never good enough."""
     known = {name: score.value for name, score in record.scores.items() if score.value is not None}
-    exact = all(name in known and known[name] == wanted for name, wanted in settings.keep.items())
-    return exact and all(name in known and known[name] >= wanted for name, wanted in settings.least.items())
+    conditions = [(name, "=", wanted) for name, wanted in settings.keep.items()]
+    conditions += [(name, ">=", wanted) for name, wanted in settings.least.items()]
+    unmet = []
+    for name, sign, wanted in conditions:
+        if name not in known:
+            unmet.append(f"{name} {sign} {wanted:g} (it is missing)")
+        elif known[name] < wanted or (sign == "=" and known[name] != wanted):
+            unmet.append(f"{name} {sign} {wanted:g}")
+    return unmet
 
 
 def _steps(rows: int, args: Any) -> int:
