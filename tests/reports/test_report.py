@@ -53,7 +53,7 @@ def test_it_says_the_verdict_the_figures_the_caveat_and_how_it_was_made(demo: Pa
     assert "from 25.0% before to 75.0% after" in text
     assert "It beats scripted/sweep" in text
     assert "The &lt;demo&gt;" in text
-    assert "A toy tutor and a simulated student: proof that the loop works, not a tutor\nfor children" in text
+    assert "What is measured is what these students learned in these lessons: no proof\nthat children would" in text
     assert "share one reader" in text
     assert "learning_rate" in text
     assert "not finished" in text
