@@ -18,6 +18,7 @@ run side by side and be resumed. It has patience for one tutor turn more than it
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from diotima.classroom.reading import Reading, read_dialogue
 from diotima.classroom.work import components, plan, write_work
@@ -93,11 +94,7 @@ class Learner:
 
     def gaps(self, problem: Problem) -> frozenset[str]:
         """The skills of this problem that the learner has not mastered before the lesson."""
-        skills = sorted(set(components(problem)))
-        span = self.most_gaps - self.fewest_gaps + 1
-        count = self.fewest_gaps + stable_seed("gaps", self.seed, problem.id) % span
-        skills.sort(key=lambda skill: stable_seed("gap", self.seed, problem.id, skill))
-        return frozenset(skills[:count])
+        return _gaps(self.seed, self.fewest_gaps, self.most_gaps, problem)
 
     def reactions(self, dialogue: Dialogue) -> Iterator[Reaction]:
         """What each tutor turn did, in order."""
@@ -201,3 +198,10 @@ class Learner:
     def _chance(self, *what: str | int) -> float:
         """A number in [0, 1) that belongs to this event alone."""
         return stable_seed(self.seed, *what) / 2**63
+
+
+@lru_cache(maxsize=2048)
+def _gaps(seed: int, fewest: int, most: int, problem: Problem) -> frozenset[str]:
+    count = fewest + stable_seed("gaps", seed, problem.id) % (most - fewest + 1)
+    skills = sorted(set(components(problem)), key=lambda skill: stable_seed("gap", seed, problem.id, skill))
+    return frozenset(skills[:count])

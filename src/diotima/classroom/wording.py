@@ -62,7 +62,7 @@ class _Profiles:
     weights: Mapping[str, float]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def _profiles(problem: Problem) -> _Profiles:
     bags = [_step_words(step) for step in problem.steps]
     frequency = Counter(word for bag in bags for word in bag)

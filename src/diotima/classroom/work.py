@@ -75,7 +75,7 @@ class Planned:
         return with_operands(self.expression, mine)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def plan(problem: Problem) -> tuple[Planned, ...] | None:
     """The way through a problem, or None if it has no steps or the calculation of one cannot be read."""
     read = [read_work(step.work) for step in problem.steps]
@@ -93,7 +93,7 @@ def plan(problem: Problem) -> tuple[Planned, ...] | None:
     return tuple(planned)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def components(problem: Problem) -> tuple[str, ...]:
     """The knowledge component of every step, see `Planned`."""
     return tuple(step.skill or f"step {index}" for index, step in enumerate(problem.steps, 1))

@@ -34,3 +34,6 @@ class Problem:
     steps: tuple[Step, ...] = ()
     source: str = ""
     sibling: "Problem | None" = None
+
+    def __hash__(self) -> int:
+        return hash(self.id)  # equal problems have equal ids; hashing every step would cost more than most look-ups
