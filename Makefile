@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup demo test check fix bench
+.PHONY: setup demo test test-servers check fix bench
 
 setup: $(READY)
 
@@ -13,6 +13,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -q -n auto --maxprocesses 4
+
+# The first time it builds llama-server, which takes minutes; see tests/servers/README.md.
+test-servers: $(READY)
+	$(BIN)/pytest -q -m servers tests/servers
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ def main(demo: Path) -> None:
                 label=("before", "after"),
                 learner_guided=guided,
                 learner_confused=confused,
-                max_tokens=80,
+                tutor_max_tokens=80,
                 threads=1,
             )
             with Run.open(evaluate.run(settings)) as run:

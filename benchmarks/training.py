@@ -40,7 +40,7 @@ def main() -> None:
                 tutor=("tiny",),
                 temperature=(temperature,),
                 table=False,
-                max_tokens=80,
+                tutor_max_tokens=80,
                 threads=1,
             )
             cpu, wall = time.process_time(), time.perf_counter()
@@ -53,7 +53,7 @@ def main() -> None:
 def train(out: Path, problems: Path, steps: int) -> None:
     """A short GRPO run as in the demo."""
     trl = {"max_steps": steps, "learning_rate": 3e-4}
-    grpo.run(grpo.Settings(out=out, problems=problems, max_tokens=80, threads=1, trl=trl))
+    grpo.run(grpo.Settings(out=out, problems=problems, tutor_max_tokens=80, threads=1, trl=trl))
 
 
 if __name__ == "__main__":

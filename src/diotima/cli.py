@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import diotima
-from diotima.errors import DiotimaError, SettingsError
+from diotima.errors import DiotimaError, SettingsError, Terminated
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,36 @@ COMMANDS = {
         "diotima problems filter problems/test.jsonl --solve-rate 0.01-0.60 --student learner --out band.jsonl",
         positional="problems",
     ),
+    "runs list": Command(
+        "diotima.runs.list_command",
+        "List the runs in a folder, the newest first, with their lessons, calls and cost.",
+        "diotima runs list runs",
+        positional="folder",
+    ),
+    "runs show": Command(
+        "diotima.runs.show_command",
+        "Show how a run stands, also while it is being written, or one of its lessons.",
+        "diotima runs show runs/lessons --follow",
+        positional="run",
+    ),
+    "runs check": Command(
+        "diotima.runs.check_command",
+        "Check that runs are whole and that their books add up.",
+        "diotima runs check runs/lessons",
+        positional="runs",
+    ),
+    "runs export": Command(
+        "diotima.runs.export_command",
+        "Export a run as a data set with a card: Parquet and JSON lines.",
+        "diotima runs export runs/lessons --out exports/lessons",
+        positional="run",
+    ),
+    "runs rm": Command(
+        "diotima.runs.remove_command",
+        "Remove a run, and nothing else that lies in its folder.",
+        "diotima runs rm runs/lessons",
+        positional="run",
+    ),
     "learner read": Command(
         "diotima.classroom.reading_command",
         "Show what the simulated learner reads in a tutor's turn, and how its mastery moves.",
@@ -129,7 +159,7 @@ def stages() -> dict[str, str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 (something to mend), 130 (interrupted), 141 (output not wanted)."""
+    """Run one command; returns its exit code: 0, 2 (to be mended), 130 or 143 (stopped), 141 (output not wanted)."""
     words = list(sys.argv[1:] if words is None else words)
     try:
         code = _dispatch(words)
@@ -142,9 +172,11 @@ def main(words: Sequence[str] | None = None) -> int:
         if extra is None:
             raise
         return _complain(f"this needs {error.name}: pip install 'diotima[{extra}]'", 2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         again = shlex.join(["diotima", *(word for word in words if word != "--fresh")])
-        return _complain(f"stopped; what is finished is kept, go on with: {again}", 130)
+        return _complain(
+            f"stopped; what is finished is kept, go on with: {again}", 143 if isinstance(stop, Terminated) else 130
+        )
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

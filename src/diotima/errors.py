@@ -5,8 +5,9 @@
     ├── ProblemFileError   a file of problems cannot be read as such: names file, line and field
     ├── PromptError        a prompt file is missing, or a placeholder has no value
     ├── RunError           a run's folder cannot be written, opened or continued
-    ├── ScoringError     answers cannot be compared on this machine
+    ├── ScoringError       answers cannot be compared on this machine
     └── ModelError         a model cannot be loaded or did not answer
+        └── CallFailed     one call of an endpoint failed: its lesson is lost, the others go on
 
 The command line prints the message of any of these as one sentence and exits with 2; every other exception is a
 defect of ours and keeps its traceback. A lesson that goes wrong is data (a stop reason, a missing score), not an error.
@@ -39,3 +40,11 @@ class ScoringError(DiotimaError):
 
 class ModelError(DiotimaError):
     """A model cannot be loaded, or did not answer."""
+
+
+class CallFailed(ModelError):  # noqa: N818  (that it failed is what it says)
+    """One call of an endpoint did not succeed, although others may."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), and has put its books in order."""

@@ -29,6 +29,7 @@ from typing import Any
 import pydantic
 
 from diotima.errors import RunError, SettingsError
+from diotima.models.services import BESIDE
 from diotima.runs import lock
 from diotima.runs.lock import WriterLock
 from diotima.runs.manifest import differences, fingerprint, read_json, timestamp, versions, write_json
@@ -254,7 +255,7 @@ def _placeless_settings(recipe: Recipe, stage: Stage) -> BaseSettings:
 
 def _identity(stage: Stage, settings: BaseSettings) -> dict[str, Any]:
     """What decides whether a finished stage is still the same."""
-    return {"run": stage.command, "settings": settings.model_dump(mode="json")}
+    return {"run": stage.command, "settings": settings.model_dump(mode="json", exclude=set(BESIDE))}
 
 
 def _is_up_to_date(recipe: Recipe, stage: Stage, finished: Mapping[str, Any], out: Path) -> bool:
@@ -290,6 +291,8 @@ def _play_stage(
     recipe: Recipe, stage: Stage, identity: Mapping[str, Any], out: Path, results: Mapping[str, Path | None]
 ) -> dict[str, Any]:
     settings = stage_settings(recipe, stage, out, results)
+    if getattr(settings, "dry_run", False):
+        raise SettingsError(f"{stage.name}: dry_run is for a command by itself: diotima {stage.command} --dry-run ...")
     started = time.monotonic()
     path: Path | None = stage.module.run(settings)
     gc.collect()  # a stage's models and trainers are circles, and would be there beside the next stage's

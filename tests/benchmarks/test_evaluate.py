@@ -189,7 +189,7 @@ def test_a_problem_without_a_sibling_has_no_sibling_scores(settings: dict[str, A
 def test_other_weights_in_the_same_folder_are_another_run(tmp_path: Path, problems: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(TINY, model)
-    settings = Settings(out=tmp_path / "run", problems=problems, tutor=(str(model),), max_tokens=10, threads=1)
+    settings = Settings(out=tmp_path / "run", problems=problems, tutor=(str(model),), tutor_max_tokens=10, threads=1)
     run(settings)
     weights = bytearray((model / "model.safetensors").read_bytes())
     weights[-1] ^= 1

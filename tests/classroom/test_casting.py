@@ -24,8 +24,9 @@ from diotima.classroom.tutors import guide
 from diotima.dialogue import TUTOR, Dialogue
 from diotima.errors import ModelError, PromptError, SettingsError
 from diotima.models.chat import Sampling
-from diotima.models.opening import TINY, weights_fingerprint
+from diotima.models.opening import TINY
 from diotima.models.scripted import ScriptedModel, queue_of
+from diotima.models.weights import weights_fingerprint
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt, load_prompt
 from diotima.sandbox.world import World
@@ -63,7 +64,7 @@ def test_a_model_of_ones_own_gets_prompt_temperature_and_limit(monkeypatch: pyte
     module = types.ModuleType("own_models")
     module.make = patient_model  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_models", module)
-    tutor = cast_tutor("own_models:make", LessonSettings(max_tokens=33), 0.7)
+    tutor = cast_tutor("own_models:make", LessonSettings(tutor_max_tokens=33), 0.7)
     assert isinstance(tutor, Role)
     assert (tutor.speaker, tutor.sampling.temperature, tutor.sampling.max_tokens) == (TUTOR, 0.7, 33)
     assert (tutor.prompt.name, tutor.sees) == ("tutor/socratic", "question")

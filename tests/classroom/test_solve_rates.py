@@ -10,6 +10,7 @@ from diotima.classroom.exam import Paper
 from diotima.classroom.solve_rates import solve_alone
 from diotima.dialogue import Dialogue
 from diotima.errors import RunError
+from diotima.models.calls import Calls
 from diotima.problems.problem import Problem, Step
 
 PROBLEMS = [Problem(name, f"How many {name}?", "5") for name in ("apples", "pears", "plums")]
@@ -34,7 +35,7 @@ class Canned:
 
 
 def rates(student: Canned, path: Path, problems: Sequence[Problem] = PROBLEMS) -> list[float | None]:
-    return [paper.rate for paper in solve_alone(student, problems, 4, 0, path, MADE_OF, 4)]
+    return [paper.rate for paper in solve_alone(student, problems, 4, 0, path, MADE_OF, 4, Calls())]
 
 
 def test_marks_are_kept_and_taken_up_again(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_other_marks_are_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "rates.jsonl"
     rates(Canned({"apples": 1}), path, PROBLEMS[:1])
     with pytest.raises(RunError, match=r"rates\.jsonl holds solve rates with other values of attempts, seed; "):
-        solve_alone(Canned({}), PROBLEMS, 8, 0, path, MADE_OF | {"attempts": 8, "seed": 1}, 4)
+        solve_alone(Canned({}), PROBLEMS, 8, 0, path, MADE_OF | {"attempts": 8, "seed": 1}, 4, Calls())
     for content in ("", "[]\n", '{"student": 1}\n{"problem": 1}\n', "\xff\n"):
         path.write_text(content, encoding="latin-1")
         with pytest.raises(RunError, match="does not hold solve rates"):
@@ -80,6 +81,6 @@ def test_attempts_that_cannot_be_marked_are_counted(tmp_path: Path) -> None:
         async def attempts(self, problem: Problem, after: Dialogue, count: int) -> list[str]:
             return ["\\boxed{\\text{about a handful or so}}"] * 3 + ["My answer is 5."]
 
-    (paper,) = solve_alone(Vague({}), PROBLEMS[:1], 4, 0, tmp_path / "rates.jsonl", MADE_OF, 4)
+    (paper,) = solve_alone(Vague({}), PROBLEMS[:1], 4, 0, tmp_path / "rates.jsonl", MADE_OF, 4, Calls())
     assert paper == Paper(attempts=4, solved=1, unread=3)
     assert paper.rate == 1.0

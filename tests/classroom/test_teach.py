@@ -14,6 +14,7 @@ from diotima.classroom.teach import Settings, begin, hold_lessons, recorded, run
 from diotima.classroom.tutors import Scripted, guide
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import ModelError, ProblemFileError, RunError
+from diotima.models.calls import Calls
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
@@ -38,10 +39,10 @@ class Counting:
 
 
 def hold(settings: Settings, tutor: object, count: int | None = None) -> None:
-    student = cast_student(settings)
+    calls, student = Calls(), cast_student(settings)
     problems = problems_for(student, settings)
-    with Run.create(settings.out, stage="teach", settings=recorded(settings, problems), seed=0) as record:
-        hold_lessons("guide", tutor, student, problems[:count], settings, record)  # type: ignore[arg-type]
+    with Run.create(settings.out, stage="teach", settings=recorded(settings, problems, calls), seed=0) as record:
+        calls.conduct(hold_lessons("guide", tutor, student, problems[:count], settings, record, calls))  # type: ignore[arg-type]
 
 
 def test_only_the_missing_lessons_are_held(settings: Settings) -> None:
@@ -73,7 +74,7 @@ def test_lessons_are_kept_while_a_slow_one_is_waited_for(settings: Settings, mon
 
 
 def test_what_could_not_be_kept_is_told_and_held_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(record: Run) -> None:
+    async def fail(record: Run, show: object) -> None:
         raise RunError("the disk is full")
 
     with monkeypatch.context() as disk:
@@ -109,16 +110,16 @@ def test_a_failure_takes_nothing_that_was_there_before(settings: Settings) -> No
         async def speak(self, dialogue: Dialogue) -> Turn:
             raise ModelError("torn")
 
-    student = cast_student(settings)
+    calls, student = Calls(), cast_student(settings)
     problems = problems_for(student, settings)
-    with pytest.raises(ModelError), begin("teach", settings, recorded(settings, problems)) as record:
-        hold_lessons("guide", Broken(), student, problems, settings, record)
+    with pytest.raises(ModelError), begin("teach", settings, recorded(settings, problems, calls), calls) as record:
+        calls.conduct(hold_lessons("guide", Broken(), student, problems, settings, record, calls))
     with Run.open(settings.out) as record:
         assert record.count("guide") == 2
     (settings.out.parent / "mine").mkdir()
     (settings.out.parent / "mine" / "notes.txt").touch()
     elsewhere = settings.model_copy(update={"out": settings.out.parent / "mine"})
-    with pytest.raises(ModelError), begin("teach", elsewhere, {}):
+    with pytest.raises(ModelError), begin("teach", elsewhere, {}, calls):
         raise ModelError("torn")
     assert (elsewhere.out / "notes.txt").exists()
 

@@ -180,10 +180,12 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_committed(tmp_path: Path
     run = create(tmp_path / "run")
     run.add(DIALOGUE, "x")
     run.flush()
-    run._db.pragma("max_page_count", run._db.pragma("page_count") + 1)
-    huge = replace(DIALOGUE, seed=1, turns=(Turn("tutor", "long " * 50_000),))
+    disk = run._writer._db  # type: ignore[union-attr]
+    disk.pragma("max_page_count", disk.pragma("page_count") + 1)
+    run.add(replace(DIALOGUE, seed=1, turns=(Turn("tutor", "long " * 50_000),)), "x")
     with pytest.raises(RunError, match="the disk is full"):
-        run.add(huge, "x")
+        run.flush()
+    assert not run.has("x", "p1", 1)
     run.close()
     with Run.open(tmp_path / "run") as reader:
         assert [record.dialogue for record in reader.records()] == [DIALOGUE]

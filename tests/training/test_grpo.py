@@ -10,7 +10,7 @@ from diotima.training.grpo import Settings, check, prepare, run
 def settings(problems, tmp_path, **changes):
     trl = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 4, "max_steps": 1}
     trl |= changes.pop("trl", {})
-    return Settings(out=tmp_path / "grpo", problems=problems, max_tokens=40, threads=1, trl=trl, **changes)
+    return Settings(out=tmp_path / "grpo", problems=problems, tutor_max_tokens=40, threads=1, trl=trl, **changes)
 
 
 @pytest.mark.parametrize(

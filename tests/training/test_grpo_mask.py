@@ -15,7 +15,7 @@ def batch(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("grpo")
     problems = request.getfixturevalue("problems")
     trl = {"max_steps": 2, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": 4}
-    settings = Settings(out=folder, problems=problems, max_tokens=80, threads=1, trl=trl)
+    settings = Settings(out=folder, problems=problems, tutor_max_tokens=80, threads=1, trl=trl)
     prepared = prepare(settings)
     with Run.create(folder, stage="train grpo", settings={}, seed=0) as record:
         trainer = make_trainer(settings, prepared, record)

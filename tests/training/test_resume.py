@@ -41,7 +41,7 @@ def save_or_die(self, folder):
 grpo.make_trainer, transformers.Trainer._save_optimizer_and_scheduler = make_with_killer, save_or_die
 trl = dict(max_steps=4, save_steps=1, per_device_train_batch_size=4,
            gradient_accumulation_steps=2, num_generations=4, learning_rate=1e-3)
-grpo.run(grpo.Settings(out=out, problems=problems, max_tokens=80, threads=1, trl=trl))
+grpo.run(grpo.Settings(out=out, problems=problems, tutor_max_tokens=80, threads=1, trl=trl))
 """
 
 

@@ -14,7 +14,7 @@ def loose(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("grpo")
     trl = {"max_steps": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "num_generations": 4}
     settings = Settings(
-        out=folder, problems=request.getfixturevalue("problems"), max_tokens=80, threads=1, credit="turn", trl=trl
+        out=folder, problems=request.getfixturevalue("problems"), tutor_max_tokens=80, threads=1, credit="turn", trl=trl
     )
     prepared = prepare(settings)
     with Run.create(folder, stage="train grpo", settings={}, seed=0) as record:

@@ -6,17 +6,22 @@ problem; a model is examined at each temperature asked for. Lessons and scores g
     diotima evaluate --tutor tiny --tutor scripted/guide --problems problems --out runs/examination
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
 from diotima.classroom.casting import SCRIPTED, cast_early, cast_student, cast_tutor
+from diotima.classroom.dry_run import tell_costs
+from diotima.classroom.lesson import Participant
 from diotima.classroom.roles import Role
 from diotima.classroom.syllabus import problems_for
-from diotima.classroom.teach import HoldingSettings, begin, hold_lessons, recorded
-from diotima.errors import SettingsError
+from diotima.classroom.teach import HoldingSettings, begin, complain_of, hold_lessons, recorded
+from diotima.errors import CallFailed, SettingsError
+from diotima.models.calls import Calls
+from diotima.models.services import without_urls
 from diotima.reports.collect import collect
 from diotima.reports.tables import legend, measured, plain, terminal, tutor_table
 from diotima.runs.manifest import write_json
@@ -47,11 +52,11 @@ class Settings(HoldingSettings):
 
 def check(settings: Settings) -> None:
     """Raise SettingsError if the labels do not fit the tutors, a temperature is none, or a scripted tutor unknown."""
-    labels = settings.label or settings.tutor
-    if len(labels) != len(settings.tutor):
-        raise SettingsError(f"there are {len(settings.tutor)} tutors but {len(labels)} labels")
-    if len(set(labels)) < len(labels):
-        raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(labels)}; give others")
+    names = labels(settings)
+    if len(names) != len(settings.tutor):
+        raise SettingsError(f"there are {len(settings.tutor)} tutors but {len(names)} labels")
+    if len(set(names)) < len(names):
+        raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(names)}; give others")
     if min(settings.temperature, default=-1.0) < 0:
         raise SettingsError("temperature needs at least one value, and none below 0")
     for name in settings.tutor:
@@ -59,23 +64,51 @@ def check(settings: Settings) -> None:
             cast_tutor(name, settings, 0.0)
 
 
-def run(settings: Settings) -> Path:
-    """Examine every tutor; returns the run's folder."""
+def labels(settings: Settings) -> tuple[str, ...]:
+    """The tutors' names in tables."""
+    return settings.label or tuple(without_urls(name, settings.endpoints) for name in settings.tutor)
+
+
+def at_temperatures(label: str, tutor: Participant, temperatures: Sequence[float]) -> list[tuple[str, Participant]]:
+    """A tutor under its label, at every temperature if it is a model."""
+    if not isinstance(tutor, Role):
+        return [(label, tutor)]
+    return [
+        (f"{label} T={temperature:g}", replace(tutor, sampling=replace(tutor.sampling, temperature=temperature)))
+        for temperature in temperatures
+    ]
+
+
+def run(settings: Settings) -> Path | dict[str, Any]:
+    """Examine every tutor; returns the run's folder, or with ``dry_run`` what that would cost."""
     check(settings)
-    student = cast_student(settings)
+    calls = Calls(settings)
+    student = cast_student(settings, calls)
     problems = problems_for(student, settings)
-    made_of = recorded(settings, problems, *settings.tutor)
-    early = [cast_early(name, settings, 0.0, problems) for name in settings.tutor]
-    with begin("evaluate", settings, made_of) as record:
-        for name, label, ready in zip(settings.tutor, settings.label or settings.tutor, early, strict=True):
-            tutor = ready or cast_tutor(name, settings, 0.0)
-            if not isinstance(tutor, Role):
-                hold_lessons(label, tutor, student, problems, settings, record)
-                continue
-            for temperature in settings.temperature:
-                sampling = replace(tutor.sampling, temperature=temperature)
-                warm = replace(tutor, sampling=sampling)
-                hold_lessons(f"{label} T={temperature:g}", warm, student, problems, settings, record)
+    made_of = recorded(settings, problems, calls, *settings.tutor)
+    early = [cast_early(name, settings, 0.0, problems, calls) for name in settings.tutor]
+    if settings.dry_run:
+        tutors = [
+            one
+            for tutor in early
+            for one in ([tutor] * len(settings.temperature) if tutor is None or isinstance(tutor, Role) else [tutor])
+        ]
+        return tell_costs(settings, settings.lessons, settings.attempts, problems, tutors, student, calls)
+    with begin("evaluate", settings, made_of, calls) as record:
+
+        async def examine_all() -> list[CallFailed]:
+            lost: list[CallFailed] = []
+            expected: dict[str, int] = {}
+            for name, label, ready in zip(settings.tutor, labels(settings), early, strict=True):
+                tutor = ready or cast_tutor(name, settings, 0.0, calls)
+                voices = at_temperatures(label, tutor, settings.temperature)
+                expected.update({heading: len(problems) * settings.lessons for heading, _ in voices})
+                record.expect(expected)
+                for heading, one in voices:
+                    lost += await hold_lessons(heading, one, student, problems, settings, record, calls)
+            return lost
+
+        complain_of(calls.conduct(examine_all()))
     show(settings.out, settings.table)
     return settings.out
 

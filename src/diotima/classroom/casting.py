@@ -1,18 +1,18 @@
 """Who plays in a lesson, by name: the settings that all stages with lessons share, and what they mean.
 
-A tutor is ``scripted/NAME`` (a reference tutor), a model (``tiny``, ``hf/FOLDER``, any folder) or
-``package.module:factory``. A student is ``learner``, the simulated one, or any of these models with a persona; its
-weights are frozen, whatever happens to the tutor's. A model folder that diotima has made holds ``tutor.json``, which
-says with which prompt the tutor was trained and how much of the problem it saw; that is what it plays with unless the
-settings say otherwise.
+A tutor is ``scripted/NAME`` (a reference tutor), a model (``tiny``, ``hf/FOLDER``, any folder), a model behind an
+endpoint (``vllm/NAME``, see `models.services`) or ``package.module:factory``. A student is ``learner``, the simulated
+one, or any of these models with a persona; its weights are frozen, whatever happens to the tutor's. A model folder that
+diotima has made holds ``tutor.json``, which says with which prompt the tutor was trained and how much of the problem it
+saw; that is what it plays with unless the settings say otherwise.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -23,11 +23,14 @@ from diotima.classroom.students import ModelStudent, Requests, Student
 from diotima.classroom.tutors import BLIND, REFERENCE, Scripted, scripted_tutor
 from diotima.dialogue import STUDENT, TUTOR
 from diotima.errors import ModelError, ProblemFileError, SettingsError
+from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel, Sampling
-from diotima.models.opening import model_folder, open_model, use_threads, weights_fingerprint
+from diotima.models.endpoint import EndpointModel
+from diotima.models.opening import model_folder, open_model, use_threads
+from diotima.models.services import BESIDE, EndpointSettings, is_elsewhere, without_urls
+from diotima.models.weights import weights_fingerprint
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt, load_prompt
-from diotima.settings import Settings
 
 TUTOR_FILE = "tutor.json"
 LEARNER = "learner"
@@ -36,11 +39,11 @@ SCRIPTED = "scripted/"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class StudentSettings(Settings):
+class StudentSettings(EndpointSettings):
     """Who learns, or sits an exam."""
 
     student: str = LEARNER
-    """Who is taught: learner, the simulated one, or a model: tiny, a folder, hf/NAME, package.module:factory ..."""
+    """Who is taught: learner, the simulated one, or a model: tiny, a folder, hf/NAME, vllm/NAME, openrouter/NAME ..."""
     student_prompt: str = "student/cooperative"
     """The persona of a student model: a name such as student/cooperative or student/demanding, or a file."""
     student_temperature: NonNegativeFloat = 0.6
@@ -68,7 +71,7 @@ class LessonSettings(StudentSettings):
     """The tutor's prompt: a name such as tutor/socratic, or a file; by default the one the model was trained with."""
     tutor_sees: Sees | None = None
     """How much of the problem the prompt may contain: question, answer or solution; by default as in training."""
-    max_tokens: PositiveInt = 120
+    tutor_max_tokens: PositiveInt = 120
     """The longest reply of a tutor model, thought included, in tokens."""
     opens: Literal["tutor", "student"] = STUDENT
     """Who speaks first; the student opens with an attempt of its own."""
@@ -106,13 +109,21 @@ def remember_part(folder: Path, part: Part) -> None:
     (folder / TUTOR_FILE).write_text(json.dumps(asdict(part)) + "\n", encoding="utf-8")
 
 
-def cast_tutor(name: str, settings: LessonSettings, temperature: float) -> Participant:
+def cast_tutor(name: str, settings: LessonSettings, temperature: float, calls: Calls | None = None) -> Participant:
     """The tutor of that name. Raises SettingsError or ModelError if there is none."""
-    return _scripted(name) or model_role(_open(name, settings), part_of(_folder(name), settings), settings, temperature)
+    scripted = _scripted(name)
+    if scripted is not None:
+        return scripted
+    part = part_of(_folder(name, settings), settings)
+    return model_role(_open(name, settings, calls), part, settings, temperature)
 
 
 def cast_early(
-    name: str, settings: LessonSettings, temperature: float, problems: Sequence[Problem]
+    name: str,
+    settings: LessonSettings,
+    temperature: float,
+    problems: Sequence[Problem],
+    calls: Calls | None = None,
 ) -> Participant | None:
     """The tutor before there is a run, or None where weights are to be loaded for it; see `cast_tutor`.
 
@@ -129,10 +140,10 @@ def cast_early(
                 f"{without[0].id}; take problems with steps, or a tutor that needs none: a model, {', '.join(free)}"
             )
         return tutor
-    folder = _folder(name)
+    folder = _folder(name, settings)
     part = part_of(folder, settings)
     refuse_beyond(load_prompt(part.prompt), part.sees, TUTOR)
-    return None if folder else cast_tutor(name, settings, temperature)
+    return None if folder else cast_tutor(name, settings, temperature, calls)
 
 
 def _scripted(name: str) -> Scripted | None:
@@ -147,11 +158,11 @@ def _scripted(name: str) -> Scripted | None:
 
 def model_role(model: ChatModel, part: Part, settings: LessonSettings, temperature: float) -> Role:
     """A model in the tutor's role."""
-    sampling = Sampling(temperature=temperature, max_tokens=settings.max_tokens)
+    sampling = Sampling(temperature=temperature, max_tokens=settings.tutor_max_tokens)
     return Role(TUTOR, model, load_prompt(part.prompt), sampling, part.sees, settings.student_names)
 
 
-def cast_student(settings: StudentSettings) -> Student:
+def cast_student(settings: StudentSettings, calls: Calls | None = None) -> Student:
     """The student: simulated, or played by a model. Raises ModelError or PromptError if there is none of that name.
 
     Weights are shared with a tutor of the same name, but only while one of them is held on to.
@@ -162,7 +173,7 @@ def cast_student(settings: StudentSettings) -> Student:
     speaking = Sampling(temperature=settings.student_temperature, max_tokens=settings.student_max_tokens)
     solving = replace(speaking, max_tokens=settings.solution_max_tokens)
     with _explained(settings):
-        model = _open(settings.student, settings)
+        model = _open(settings.student, settings, calls)
     return ModelStudent(model, persona, speaking, solving, settings.student_names)
 
 
@@ -174,40 +185,68 @@ def cast_learner(settings: StudentSettings) -> Learner:
     return Learner(settings.learner_seed, parameters)
 
 
-def cast_fingerprints(settings: LessonSettings, *tutors: str) -> dict[str, dict[str, str]]:
-    """What names alone do not tell about who plays: the ``weights`` of every model with a folder, and all ``prompts``.
+def cast_fingerprints(settings: LessonSettings, *tutors: str, calls: Calls | None = None) -> dict[str, dict[str, str]]:
+    """What names alone do not tell about who plays: the ``weights`` of every model, and all ``prompts``.
 
     A folder may hold another model tomorrow, and a prompt be edited. Raises ModelError or PromptError for a name
     that is none, before anything is loaded.
     """
-    models = {name: _folder(name) for name in tutors if not name.startswith(SCRIPTED)}
-    mine = _fingerprints(models, [load_prompt(part_of(folder, settings).prompt) for folder in models.values()])
-    return {kind: mine[kind] | of_student for kind, of_student in student_fingerprints(settings).items()}
+    models = [name for name in tutors if not name.startswith(SCRIPTED)]
+    prompts = [load_prompt(part_of(_folder(name, settings), settings).prompt) for name in models]
+    mine = _fingerprints(models, prompts, settings, calls)
+    return {kind: mine[kind] | of_student for kind, of_student in student_fingerprints(settings, calls).items()}
 
 
-def student_fingerprints(settings: StudentSettings) -> dict[str, dict[str, str]]:
+def student_fingerprints(settings: StudentSettings, calls: Calls | None = None) -> dict[str, dict[str, str]]:
     """The same of the student alone, see `cast_fingerprints`."""
     if settings.student == LEARNER:
-        return _fingerprints({}, [])
+        return _fingerprints([], [], settings, calls)
     requests = Requests()
     prompts = [load_prompt(settings.student_prompt), requests.attempt, requests.solution, requests.sibling]
     with _explained(settings):
-        return _fingerprints({settings.student: _folder(settings.student)}, prompts)
+        return _fingerprints([settings.student], prompts, settings, calls)
 
 
-def _fingerprints(folders: Mapping[str, Path | None], prompts: Iterable[Prompt]) -> dict[str, dict[str, str]]:
-    return {
-        "weights": {name: weights_fingerprint(folder) for name, folder in folders.items() if folder},
-        "prompts": {prompt.name: prompt.fingerprint for prompt in prompts},
-    }
+def _fingerprints(
+    models: Iterable[str], prompts: Iterable[Prompt], settings: StudentSettings, calls: Calls | None
+) -> dict[str, dict[str, str]]:
+    weights = {}
+    for name in models:
+        if is_elsewhere(name, settings.endpoints):
+            line = (calls or Calls(settings)).line(name)
+            weights[line.address.name] = line.served.fingerprint
+        elif folder := _folder(name, settings):
+            weights[name] = weights_fingerprint(folder)
+    return {"weights": weights, "prompts": {prompt.name: prompt.fingerprint for prompt in prompts}}
 
 
-def _folder(name: str) -> Path | None:
-    """The folder of a model, or None for one that is made by a function."""
-    return None if name.startswith(SCRIPTED) or ":" in name else model_folder(name)
+def as_recorded(settings: EndpointSettings, values: dict[str, Any]) -> dict[str, Any]:
+    """A stage's settings as they go into its run: without how calls are made, and models called the same everywhere.
+
+    What is laid over requests stays, since it decides what is answered.
+    """
+    kept = {name: value for name, value in values.items() if name not in BESIDE}
+    for name in ("tutor", "student"):
+        if isinstance(value := kept.get(name), str):
+            kept[name] = without_urls(value, settings.endpoints)
+        elif isinstance(value, list):
+            kept[name] = [without_urls(one, settings.endpoints) for one in value]
+    if extra := {name: endpoint.extra for name, endpoint in settings.endpoints.items() if endpoint.extra}:
+        kept["extra"] = extra
+    return kept
 
 
-def _open(name: str, settings: StudentSettings) -> ChatModel:
+def _folder(name: str, settings: StudentSettings) -> Path | None:
+    """The folder of a model, or None for one that is elsewhere or made by a function."""
+    if name.startswith(SCRIPTED) or is_elsewhere(name, settings.endpoints) or ":" in name:
+        return None
+    return model_folder(name)
+
+
+def _open(name: str, settings: StudentSettings, calls: Calls | None) -> ChatModel:
+    if is_elsewhere(name, settings.endpoints):
+        desk = calls or Calls(settings)
+        return EndpointModel(desk, desk.line(name))
     model = open_model(name)
     if settings.threads is not None:
         use_threads(settings.threads)

@@ -14,22 +14,26 @@ and the marks of all problems (``.rates.jsonl``), see `solve_rates`.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveInt
 
-from diotima.classroom.casting import LEARNER, StudentSettings, cast_student, student_fingerprints
+from diotima.classroom.casting import LEARNER, StudentSettings, as_recorded, cast_student, student_fingerprints
 from diotima.classroom.exam import Paper
 from diotima.classroom.learner import Learner
 from diotima.classroom.solve_rates import solve_alone
+from diotima.classroom.students import Student
 from diotima.errors import ProblemFileError, SettingsError
+from diotima.models.calls import Calls
 from diotima.problems.files import with_siblings, write_problems
 from diotima.problems.list_command import table
 from diotima.problems.problem import Problem
 from diotima.problems.solutions import executable
 from diotima.problems.source import SourceSettings
 from diotima.runs.manifest import write_json
+from diotima.runs.run import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,15 +69,13 @@ def run(settings: Settings) -> Path:
 
     band = _band(settings)
     problems = settings.read().problems
-    student = None if band is None else cast_student(settings)
+    calls = Calls(settings)
+    student = None if band is None else cast_student(settings, calls)
     left_out: Counter[str] = Counter()
     kept = _usable(problems, settings, isinstance(student, Learner), left_out)
     papers: list[Paper] = []
     if band is not None and student is not None and kept:
-        rates = settings.out.with_suffix(".rates.jsonl")
-        papers = solve_alone(
-            student, kept, settings.attempts, settings.seed, rates, _made_of(settings), settings.at_once
-        )
+        papers = _papers(student, kept, settings, calls)
         kept = _within(kept, papers, band, left_out)
     if not kept:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in (+left_out).items())
@@ -117,16 +119,28 @@ def _usable(problems: Sequence[Problem], settings: Settings, by_steps: bool, lef
     return usable
 
 
-def _made_of(settings: Settings) -> dict[str, Any]:
+def _papers(student: Student, problems: Sequence[Problem], settings: Settings, calls: Calls) -> list[Paper]:
+    """The marks of every problem; calls to endpoints are booked in a run beside the marks."""
+    rates, made_of = settings.out.with_suffix(".rates.jsonl"), _made_of(settings, calls)
+    with ExitStack() as stack:
+        if calls.lines:
+            books = settings.out.with_suffix(".calls")
+            calls.keep_books_in(
+                stack.enter_context(Run.create(books, stage="solve rates", settings=made_of, seed=settings.seed))
+            )
+        return solve_alone(student, problems, settings.attempts, settings.seed, rates, made_of, settings.at_once, calls)
+
+
+def _made_of(settings: Settings, calls: Calls) -> dict[str, Any]:
     """What decides the marks of a student, in terms of JSON."""
     whose = "learner_" if settings.student == LEARNER else "student_"
-    values = settings.model_dump(mode="json")
+    values = as_recorded(settings, settings.model_dump(mode="json"))
     named = {name: value for name, value in values.items() if name.startswith(whose)}
     if settings.student != LEARNER:
         named["solution_max_tokens"] = settings.solution_max_tokens
     return {
         **named,
-        **student_fingerprints(settings),
+        **student_fingerprints(settings, calls),
         **{name: values[name] for name in ("student", "attempts", "seed")},
     }
 

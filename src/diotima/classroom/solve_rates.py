@@ -5,9 +5,8 @@ every mark is written down as soon as it is there, in JSON lines, and read again
 a killed run goes on, and another band costs nothing.
 """
 
-import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from diotima.classroom.exam import Examinee, Paper, mark_all
 from diotima.classroom.lesson import side_by_side
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.errors import RunError
+from diotima.models.calls import Calls
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
 from diotima.scoring.marking import Marker
@@ -28,13 +28,14 @@ def solve_alone(
     path: Path,
     made_of: Mapping[str, Any],
     at_once: int,
+    calls: Calls,
 ) -> list[Paper]:
     """The marks of ``attempts`` attempts at every problem, without any lesson; those in the file at ``path`` are taken.
 
     ``made_of``: what decides them beside the problem. Raises RunError if the file holds something else.
     """
     papers = _open(path, made_of)
-    asyncio.run(_solve(student, problems, attempts, seed, path, papers, at_once))
+    calls.conduct(_solve(student, problems, attempts, seed, path, papers, at_once, calls.note))
     return [papers[_key(problem)] for problem in problems]
 
 
@@ -46,6 +47,7 @@ async def _solve(
     path: Path,
     papers: dict[str, Paper],
     at_once: int,
+    note: Callable[[], str],
 ) -> None:
     marker = Marker()
     missing = [problem for problem in problems if _key(problem) not in papers]
@@ -60,7 +62,7 @@ async def _solve(
             papers[_key(problem)] = paper
             file.write(_line(_key(problem), paper))
             file.flush()
-            progress.advance()
+            progress.advance(note=note())
 
 
 def _open(path: Path, made_of: Mapping[str, Any]) -> dict[str, Paper]:

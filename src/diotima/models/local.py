@@ -44,6 +44,8 @@ class LocalModel:
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """The next message, with its tokens. A dialogue whose tokens are known goes on from them."""
+        if sampling.stop or sampling.schema is not None:
+            raise ModelError("models in this process know no stop texts and no JSON schema")
         ids = self.format.context(messages)
         earlier = next((message.tokens for message in reversed(messages) if message.tokens), None)
         layers = self._caches.take((*earlier.prompt_ids, *earlier.reply_ids)) if earlier else None

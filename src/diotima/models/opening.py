@@ -10,7 +10,6 @@ Whoever opens the same folder while they are in use gets the same model: a stude
 costs no second copy. Training changes weights, so it loads a copy of its own (`load_local`), never one from here.
 """
 
-import hashlib
 import inspect
 import sys
 import traceback
@@ -42,7 +41,9 @@ def open_model(name: str) -> ChatModel:
         return _BACKENDS[backend](rest)
     if ":" in name:
         return _from_factory(name)
-    raise ModelError(f"there is no model {name!r}; use tiny, a folder, hf/NAME or package.module:factory")
+    raise ModelError(
+        f"there is no model {name!r}; use tiny, a folder, hf/NAME, vllm/NAME, openrouter/NAME or package.module:factory"
+    )
 
 
 def model_folder(name: str) -> Path:
@@ -55,24 +56,6 @@ def model_folder(name: str) -> Path:
     if backend == "hf" and rest:
         return _hub_folder(rest)
     raise ModelError(f"{name!r} has no weights on this machine; use tiny, a folder or hf/NAME")
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """Twelve digits that tell these weights from others: names, sizes, first and last mebibyte of all weight files.
-
-    Raises ModelError if there are none.
-    """
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    if not files:
-        raise ModelError(f"{folder} has no weights (no *.safetensors); was the download cut off?")
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name} {path.stat().st_size} ".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(2**20))
-            file.seek(max(0, path.stat().st_size - 2**20))
-            digest.update(file.read())
-    return digest.hexdigest()[:12]
 
 
 def use_threads(count: int) -> None:

@@ -2,18 +2,23 @@
 
 A lock that the kernel drops when its process dies cannot go stale: whatever a dead process left in the file is
 overwritten. The name in it is for people only.
+
+Whether a name in the file is that of a dead process only the lock itself can tell. A look shares it for a moment, which
+other looks may do too; a writer who meets one tries again.
 """
 
 import errno
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Self
 
 from diotima.errors import RunError
 
 FILE = "writer.lock"
+_LOOK = 0.05  # seconds, far more than a look takes
 
 
 class WriterLock:
@@ -26,7 +31,7 @@ class WriterLock:
         path = folder / file
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._descriptor)
         except OSError as error:
             holder = os.read(self._descriptor, 200).decode(errors="replace").strip()
             os.close(self._descriptor)
@@ -48,3 +53,29 @@ class WriterLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def writer_of(folder: Path, file: str = FILE) -> str | None:
+    """Who writes in a folder now, as ``process 12 on host``; None if nobody does, or there is no such folder."""
+    try:
+        descriptor = os.open(folder / file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        holder = os.read(descriptor, 200).decode(errors="replace").strip()
+        if not holder:
+            return None
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return holder if error.errno in (errno.EAGAIN, errno.EACCES) else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _take(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        time.sleep(_LOOK)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

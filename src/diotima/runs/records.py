@@ -5,13 +5,17 @@ what that speaker had read and said before, so only the ids after the common beg
 turns would otherwise store its text T times over.
 """
 
+import hashlib
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import apsw
+
 from diotima.dialogue import Dialogue, Tokens, Turn
+from diotima.problems.files import problem_to_json
 from diotima.score import Score
 
 _ENDS, _CUT, _MALFORMED = 1, 2, 4
@@ -41,6 +45,28 @@ def turn_rows(turns: Iterable[Turn]) -> Iterator[TurnRow]:
         heard[turn.speaker] = prompt + reply
         packed = _pack("I", prompt[shared:]), _pack("I", reply), _pack("d", turn.tokens.logprobs)
         yield turn.speaker, turn.text, turn.thought, flags, shared, *packed
+
+
+def insert_dialogue(db: apsw.Connection, dialogue: Dialogue, label: str, scores: Mapping[str, Score]) -> None:
+    """Store a dialogue, its turns and its scores, and its problem unless it is there; in the caller's transaction."""
+    body = problem_to_json(dialogue.problem)
+    problem = db.execute(
+        "INSERT INTO problems (problem_id, hash, body) VALUES (?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET hash = hash RETURNING id",
+        (dialogue.problem.id, hashlib.sha256(body.encode()).hexdigest(), body),
+    ).get
+    key = db.execute(
+        "INSERT INTO dialogues (label, problem_id, seed, problem, stop) VALUES (?, ?, ?, ?, ?) RETURNING id",
+        (label, dialogue.problem.id, dialogue.seed, problem, dialogue.stop),
+    ).get
+    db.executemany(
+        "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(key, position, *row) for position, row in enumerate(turn_rows(dialogue.turns))],
+    )
+    db.executemany(
+        "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
+        [(key, name, score.value, score.state, score.reason) for name, score in scores.items()],
+    )
 
 
 def turns_from_rows(rows: Iterable[TurnRow]) -> tuple[Turn, ...]:

@@ -8,13 +8,12 @@
     for record in Run.open(folder).records("scripted/guide"): ...
 
 Records are committed in groups: about once a second, or every few hundred under load. A kill loses at most the open
-group, never half a dialogue.
+group, never half a dialogue. Calls to endpoints stand in ``run.ledger``, which says nothing before the disk has it.
 """
 
-import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,31 +21,44 @@ import apsw
 
 from diotima.dialogue import Dialogue
 from diotima.errors import RunError
-from diotima.problems.files import problem_from_json, problem_to_json
+from diotima.problems.files import problem_from_json
 from diotima.runs import manifest as manifests
 from diotima.runs import store
+from diotima.runs.ledger import Ledger
 from diotima.runs.lock import WriterLock
-from diotima.runs.records import Record, turn_rows, turns_from_rows
+from diotima.runs.records import Record, insert_dialogue, turns_from_rows
+from diotima.runs.writer import Writer
 from diotima.score import Score
 
 GROUP = 256  # dialogues or metrics in one commit at most
 GROUP_SECONDS = 1.0
 PAGE = 200  # dialogues that `records` holds in memory at a time
 
+_HAS = "SELECT 1 FROM dialogues WHERE label = ? AND problem_id = ? AND seed = ?"
+
 
 class Run:
     """One run's folder; made by `create` (to write) or `open` (to read), closed as a context manager.
 
     ``folder``: where it lies. ``manifest``: stage, settings, seed, fingerprint, versions, commit, started, finished.
+    ``ledger``: its calls to endpoints.
     """
 
     def __init__(
-        self, folder: Path, manifest: Mapping[str, Any], db: apsw.Connection, lock: WriterLock | None = None
+        self,
+        folder: Path,
+        manifest: Mapping[str, Any],
+        db: apsw.Connection,
+        writer: Writer | None = None,
+        lock: WriterLock | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._db = db
+        self.ledger = Ledger(db, folder, writer)
+        self._db = db  # reads only, and only what is committed
+        self._writer = writer
         self._lock = lock
+        self._added: set[tuple[str, str, int]] = set()  # dialogues that the disk may not have yet
         self._waiting = 0
         self._committed = time.monotonic()
 
@@ -67,12 +79,17 @@ class Run:
                     begun = manifests.read_json(path)
                     manifests.refuse_changes(folder, begun, manifest)
                     manifest = begun
-                db = store.open_for_writing(folder)
-                manifests.write_json(path, manifest)
+                writer = Writer(store.open_for_writing(folder), folder)
+                try:
+                    manifests.write_json(path, manifest)
+                    db = store.open_for_reading(folder)
+                except BaseException:
+                    writer.close()
+                    raise
             except BaseException:
                 lock.release()
                 raise
-        return cls(folder, manifest, db, lock)
+        return cls(folder, manifest, db, writer, lock)
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
@@ -82,8 +99,17 @@ class Run:
             raise RunError(f"{folder} is not a run: there is no {manifests.FILE} in it")
         return cls(folder, manifests.read_json(folder / manifests.FILE), store.open_for_reading(folder))
 
+    def expect(self, lessons: Mapping[str, int]) -> None:
+        """Write down how many lessons each label is to get, for those who watch. No part of what the run is."""
+        self.manifest = {**self.manifest, "expected": dict(lessons)}
+        with store.explained(self.folder):
+            manifests.write_json(self.folder / manifests.FILE, self.manifest)
+
     def add(self, dialogue: Dialogue, label: str = "", scores: Mapping[str, Score] | None = None) -> None:
-        """Store a finished dialogue with its scores. Raises RunError if the run has it, or cannot be written."""
+        """Store a finished dialogue with its scores.
+
+        Raises RunError if the run has it, or if this or what was added lately cannot be written.
+        """
         for name, score in (scores or {}).items():
             if score.value is not None and math.isnan(score.value):
                 raise ValueError(f"the score {name} is not a number; a missing score needs a state and a reason")
@@ -92,26 +118,25 @@ class Run:
                 f"{self.folder} has a dialogue of {label or 'no label'} on {dialogue.problem.id} with seed "
                 f"{dialogue.seed} already"
             )
-        with store.explained(self.folder):
-            self._begin()
-            with store.all_or_nothing(self._db):
-                self._insert(dialogue, label, scores or {})
+        self._post(lambda db: insert_dialogue(db, dialogue, label, scores or {}))
+        self._added.add((label, dialogue.problem.id, dialogue.seed))
         self._grew()
 
     def metric(self, step: int, name: str, value: float) -> None:
         """Store one number of a training step; the same step again replaces it, as after a resume."""
-        with store.explained(self.folder):
-            self._begin()
-            self._db.execute("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", (name, step, float(value)))
+        row = (name, step, float(value))
+        self._post(lambda db: db.execute("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?)", row))
         self._grew()
 
     def flush(self) -> None:
-        """Commit what was added: it then survives a crash."""
-        if self._db.in_transaction:
-            with store.explained(self.folder):
-                self._db.execute("COMMIT")
-        self._waiting = 0
-        self._committed = time.monotonic()
+        """Commit what was added: it then survives a crash. Raises RunError if it could not be written."""
+        try:
+            if self._writer is not None:
+                self._writer.flush()
+        finally:
+            self._added.clear()
+            self._waiting = 0
+            self._committed = time.monotonic()
 
     def finish(self) -> None:
         """Commit everything and write the time of the end into the manifest."""
@@ -122,11 +147,13 @@ class Run:
 
     def close(self) -> None:
         """Commit and let go of the folder."""
+        self.ledger.close()
+        self._db.close()
+        writer, self._writer = self._writer, None
         try:
-            if self._lock is not None:
-                self.flush()
+            if writer is not None:
+                writer.close()  # last, for the last to close a database tidies up its log
         finally:
-            self._db.close()
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
@@ -140,8 +167,10 @@ class Run:
     def has(self, label: str, problem_id: str, seed: int) -> bool:
         """Whether this lesson has been stored."""
         key = (label, problem_id, seed)
-        found = self._rows("SELECT 1 FROM dialogues WHERE label = ? AND problem_id = ? AND seed = ?", key)
-        return bool(found)
+        if key in self._added:
+            return True
+        with store.explained(self.folder):
+            return self._db.execute(_HAS, key).get is not None
 
     def labels(self) -> list[str]:
         """All labels, in the order of their first dialogue."""
@@ -200,42 +229,18 @@ class Run:
         dialogue = Dialogue(opening.problem, turns_from_rows(turns), opening.seed, opening.stop)
         return Record(label, dialogue, {name: Score(value, state, reason) for name, value, state, reason in scores})
 
-    def _insert(self, dialogue: Dialogue, label: str, scores: Mapping[str, Score]) -> None:
-        problem = dialogue.problem
-        key = self._only(
-            "INSERT INTO dialogues (label, problem_id, seed, problem, stop) VALUES (?, ?, ?, ?, ?) RETURNING id",
-            (label, problem.id, dialogue.seed, self._problem_key(dialogue), dialogue.stop),
-        )
-        self._db.executemany(
-            "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(key, position, *row) for position, row in enumerate(turn_rows(dialogue.turns))],
-        )
-        self._db.executemany(
-            "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
-            [(key, name, score.value, score.state, score.reason) for name, score in scores.items()],
-        )
-
-    def _problem_key(self, dialogue: Dialogue) -> int:
-        body = problem_to_json(dialogue.problem)
-        digest = hashlib.sha256(body.encode()).hexdigest()
-        return self._only(
-            "INSERT INTO problems (problem_id, hash, body) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET hash = hash RETURNING id",
-            (dialogue.problem.id, digest, body),
-        )
-
     def _only(self, statement: str, bindings: tuple[Any, ...]) -> int:
         return int(self._rows(statement, bindings)[0][0])
 
     def _rows(self, statement: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+        self.flush()
         with store.explained(self.folder):
             return list(self._db.execute(statement, bindings))
 
-    def _begin(self) -> None:
-        if self._lock is None:
+    def _post(self, work: Callable[[apsw.Connection], object]) -> None:
+        if self._writer is None:
             raise RunError(f"{self.folder} was opened to be read only")
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
+        self._writer.post(work)
 
     def _grew(self) -> None:
         self._waiting += 1

@@ -1,11 +1,12 @@
 """A run's one SQLite file: its schema, and how it is opened.
 
 WAL with synchronous=FULL: what was committed survives a crash and a power cut, and readers never wait for the writer.
-Everything about opening stands here, so that a later table (the ledger of calls to endpoints) is one more statement in
-the schema and one more version.
+WAL needs memory that all who have the file open share, which file systems over a network do not give: there a run is
+refused before anything of it is made. A file of an older schema is brought up to date when it is opened for writing.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,9 @@ from diotima.errors import RunError
 
 FILE = "run.db"
 APPLICATION_ID = 0x44494F54  # "DIOT"
-SCHEMA_VERSION = 1
+WAL_BYTES = 64 << 20  # to which a write-ahead log that grew behind a long reader is cut back
 
-SCHEMA = """
+_LESSONS = """
 CREATE TABLE problems (
     id INTEGER PRIMARY KEY,
     problem_id TEXT NOT NULL,
@@ -66,22 +67,73 @@ CREATE TABLE metrics (
 ) STRICT, WITHOUT ROWID;
 """
 
+# Money in millionths of a dollar, times in seconds since 1970. The raw answer comes last: a look at the books then does
+# not read past it.
+_LEDGER = """
+CREATE TABLE messages (            -- every chat is a chain, so each text stands here once
+    id INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,     -- SHA-256 over the hash of the message before, role and body: see ledger.chat_hashes
+    before INTEGER REFERENCES messages,   -- NULL: the first of its chat
+    role TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,             -- SHA-256 of all that decides the answer
+    attempt INTEGER NOT NULL,      -- from 1
+    model TEXT NOT NULL,           -- backend/NAME without URL
+    served TEXT NOT NULL,          -- fingerprint of what the server serves under that name
+    sample INTEGER,                -- which draw: the sampling seed; NULL for one that is never reused
+    chat INTEGER NOT NULL REFERENCES messages,   -- the chat's last message
+    parameters TEXT NOT NULL,      -- canonical JSON of the request without its messages
+    state TEXT NOT NULL,           -- sent, answered, failed, unknown or reused: see ledger.py
+    reserved_cost INTEGER NOT NULL,
+    reserved_tokens INTEGER NOT NULL,
+    sent REAL NOT NULL,
+    ended REAL,
+    status INTEGER,                -- of HTTP; NULL if there was no response
+    provider_id TEXT NOT NULL DEFAULT '',
+    prompt_tokens INTEGER,
+    cached_tokens INTEGER,
+    reply_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    cost INTEGER,                  -- NULL while sent or unknown
+    reason TEXT NOT NULL DEFAULT '',   -- why it failed
+    answer BLOB,                   -- the raw body, as it came
+    UNIQUE (key, attempt)
+) STRICT;
+CREATE INDEX calls_without_answer ON calls (state) WHERE state IN ('sent', 'unknown');
+CREATE INDEX calls_by_sample ON calls (sample) WHERE sample IS NOT NULL;
+"""
+
+_STEPS = (_LESSONS, _LEDGER)  # from each schema to the next
+SCHEMA_VERSION = len(_STEPS)
+
 
 def open_for_writing(folder: Path) -> apsw.Connection:
-    """Open or make the run's database. The caller holds the folder's writer lock. Raises RunError."""
+    """Open or make the run's database, in the newest schema. Raises RunError.
+
+    The caller holds the folder's writer lock. Calls that were on their way when their process died become ``unknown``.
+    """
     with explained(folder):
+        if not (folder / FILE).exists():
+            _refuse_without_wal(folder)
         db = apsw.Connection(str(folder / FILE))
         try:
             _configure(db)
             _refuse_newer(folder, db)
             if db.pragma("journal_mode", "wal") != "wal":
-                raise RunError(f"{folder}: its file system does not support SQLite's WAL mode; use a local disk")
+                raise _no_wal(folder)
             db.pragma("synchronous", "FULL")
-            if db.pragma("user_version") == 0:
-                with db:
-                    db.execute(SCHEMA)
+            db.pragma("journal_size_limit", WAL_BYTES)
+            version = db.pragma("user_version")
+            with db:
+                if version < SCHEMA_VERSION:
+                    for step in _STEPS[version:]:
+                        db.execute(step)
                     db.pragma("application_id", APPLICATION_ID)
                     db.pragma("user_version", SCHEMA_VERSION)
+                db.execute("UPDATE calls SET state = 'unknown' WHERE state IN ('sent', 'unknown') AND state = 'sent'")
         except BaseException:
             db.close()
             raise
@@ -142,6 +194,31 @@ def _configure(db: apsw.Connection) -> None:
     db.set_busy_timeout(10_000)
     db.pragma("foreign_keys", True)
     db.pragma("trusted_schema", False)
+
+
+def _refuse_without_wal(folder: Path) -> None:
+    """Try with a database of no worth what the run will need: two connections that share a write-ahead log."""
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=folder) as name:
+        writer = reader = None
+        try:
+            writer = apsw.Connection(str(Path(name) / FILE))
+            works = writer.pragma("journal_mode", "wal") == "wal"
+            if works:
+                writer.execute("CREATE TABLE probe (value); INSERT INTO probe VALUES (1)")
+                reader = apsw.Connection(str(Path(name) / FILE), flags=apsw.SQLITE_OPEN_READONLY)
+                works = list(reader.execute("SELECT value FROM probe")) == [(1,)]
+        except (apsw.CantOpenError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ProtocolError):
+            works = False
+        finally:
+            for db in (reader, writer):
+                if db is not None:
+                    db.close()
+    if not works:
+        raise _no_wal(folder)
+
+
+def _no_wal(folder: Path) -> RunError:
+    return RunError(f"{folder}: its file system does not support SQLite's WAL mode; use a local disk")
 
 
 def _refuse_newer(folder: Path, db: apsw.Connection) -> None:

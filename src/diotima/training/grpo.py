@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from diotima.classroom.casting import Part, cast_fingerprints, cast_learner, cast_student, part_of
+from diotima.classroom.casting import Part, as_recorded, cast_fingerprints, cast_learner, cast_student, part_of
 from diotima.classroom.students import Student
 from diotima.classroom.syllabus import SyllabusSettings, problems_fingerprint, problems_for
 from diotima.errors import SettingsError
+from diotima.models.calls import Calls
 from diotima.models.opening import model_folder
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
@@ -113,11 +114,12 @@ def run(settings: Settings) -> Path:
 
     prepared = prepare(settings)
     recorded = {
-        **settings.model_dump(mode="json", exclude={"out"}),
+        **as_recorded(settings, settings.model_dump(mode="json", exclude={"out"})),
         "problems_fingerprint": problems_fingerprint(prepared.problems),
-        **cast_fingerprints(settings, settings.model),
+        **cast_fingerprints(settings, settings.model, calls=prepared.calls),
     }
     with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
+        prepared.calls.keep_books_in(record)
         trainer = make_trainer(settings, prepared, record)
         model = setup.train(trainer, "train grpo", trainer.args.max_steps, record)
     return setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
@@ -131,6 +133,7 @@ class Prepared:
     local: "LocalModel"
     part: Part
     student: Student
+    calls: Calls
     problems: list[Problem]
 
 
@@ -142,7 +145,8 @@ def prepare(settings: Settings) -> Prepared:
     setup.prepare_process(settings.threads)
     args = check(settings)
     folder = model_folder(settings.model)
-    student = cast_student(settings)
+    calls = Calls(settings)
+    student = cast_student(settings, calls)
     problems = problems_for(student, settings, with_sibling=settings.solved == "sibling")
     together = args.generation_batch_size // args.num_generations
     if len(problems) < together:
@@ -150,7 +154,7 @@ def prepare(settings: Settings) -> Prepared:
             f"train grpo: {settings.problems} holds {len(problems)} problems that can be used, and every step takes "
             f"{together}; give more, or lower trl.per_device_train_batch_size or trl.gradient_accumulation_steps"
         )
-    return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), student, problems)
+    return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), student, calls, problems)
 
 
 def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "LessonTrainer":
@@ -174,6 +178,7 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "Lesson
         settings.attempts,
         settings.shuffle_rewards,
         settings.credit == "turn",
+        prepared.calls,
     )
     with setup.accepted("train grpo"):
         return LessonTrainer(

@@ -5,7 +5,6 @@ for each lesson of a group, so the problem's id travels in the prompt's message.
 order.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -17,6 +16,7 @@ from diotima.classroom.lesson import side_by_side
 from diotima.classroom.students import Student
 from diotima.classroom.teach import measured
 from diotima.dialogue import Dialogue, stable_seed
+from diotima.models.calls import Calls
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.score import Score
@@ -48,6 +48,7 @@ class Rollouts:
         attempts: int,
         shuffled: bool = False,
         by_turn: bool = False,
+        calls: Calls | None = None,
     ) -> None:
         self._problems = {problem.id: problem for problem in problems}
         self._settings = settings
@@ -59,6 +60,7 @@ class Rollouts:
         self._seed = seed
         self._shuffled = shuffled
         self._by_turn = by_turn
+        self._calls = calls or Calls()
         self.token_advantages: list[list[float]] = []
         self._local: LocalModel | None = None
 
@@ -76,7 +78,7 @@ class Rollouts:
         ]
         training = local.model.training
         local.model.train(False)
-        held = asyncio.run(self._hold(lessons, local, trainer.args.temperature))
+        held = self._calls.conduct(self._hold(lessons, local, trainer.args.temperature))
         local.model.train(training)
         self._note(step + 1, [scores for _, scores in held])
         terms = [reward_terms(scores, self._weights) for _, scores in held]

@@ -1,0 +1,58 @@
+"""`--dry-run`: who of a stage's lessons is asked over the network, and what that will come to; see `estimate`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from diotima.classroom.casting import LessonSettings
+from diotima.classroom.estimate import Sitting, Terms, Voice, estimate, plain, render
+from diotima.classroom.lesson import Participant
+from diotima.classroom.roles import Role
+from diotima.classroom.students import ModelStudent, Student
+from diotima.models.calls import Calls
+from diotima.models.chat import ChatModel
+from diotima.models.endpoint import EndpointModel
+from diotima.problems.problem import Problem
+
+
+def tell_costs(
+    settings: LessonSettings,
+    lessons: int,
+    attempts: int,
+    problems: Sequence[Problem],
+    tutors: Sequence[Participant | None],
+    student: Student,
+    calls: Calls,
+) -> dict[str, Any]:
+    """Print what the lessons will cost; returns the figures. ``tutors``: None for one whose weights were not loaded."""
+    estimated = estimate(
+        problems,
+        [_tutor(tutor, settings) for tutor in tutors],
+        _student(student),
+        _sitting(student, attempts),
+        Terms(lessons, settings.tutor_turns, settings.opens, settings.student_names),
+        {line.address.name: line.price for line in calls.lines if line.price is not None},
+    )
+    print(render(estimated))
+    return plain(estimated)
+
+
+def _tutor(tutor: Participant | None, settings: LessonSettings) -> Voice:
+    if isinstance(tutor, Role):
+        return Voice(_name(tutor.model), tutor.prompt, tutor.sampling.max_tokens)
+    return Voice() if tutor else Voice(max_tokens=settings.tutor_max_tokens)
+
+
+def _student(student: Student) -> Voice:
+    if isinstance(student, ModelStudent):
+        return Voice(_name(student.model), student.persona, student.speaking.max_tokens)
+    return Voice()
+
+
+def _sitting(student: Student, attempts: int) -> Sitting:
+    if isinstance(student, ModelStudent):
+        return Sitting(attempts, student.solving.max_tokens, student.solving.temperature == 0)
+    return Sitting(attempts, 0)
+
+
+def _name(model: ChatModel) -> str:
+    return model.line.address.name if isinstance(model, EndpointModel) else ""

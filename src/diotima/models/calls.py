@@ -1,0 +1,378 @@
+"""Everything that one process asks of endpoints: paced, paid for once, and written down before and after.
+
+    calls = Calls(settings)
+    tutor = calls.model("vllm/Qwen/Qwen2.5-7B-Instruct")     # asks what is served there, nothing else
+    with Run.create(...) as record:
+        calls.keep_books_in(record)
+        calls.conduct(hold_all_lessons())                    # a clean stop at SIGINT and SIGTERM
+
+A call goes through these stations: the ledger, whether it has been answered before; the gate of the least busy address;
+the budget, which reserves the most it may cost; the ledger again, which commits the intent; the wire; the ledger, which
+commits the raw answer with its usage and cost. What could not be had is asked for again, with patience.
+
+Lessons come and go, but a call that has been sent belongs to this desk and not to the lesson: when lessons are
+cancelled, their answers are still waited for, a few seconds, because they are paid for. Two lessons that ask for the
+same draw (the control exam of two tutors) share one call. Without a run there is no ledger, as in a notebook.
+"""
+
+import asyncio
+import itertools
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, TypeVar
+
+from diotima.errors import CallFailed, ModelError, SettingsError, Terminated
+from diotima.models import prices
+from diotima.models.answer import Answer, Unreadable, read_answer
+from diotima.models.budget import Budget, BudgetLimits, Reservation, Spent
+from diotima.models.flow import Ending, Gate
+from diotima.models.request import Request
+from diotima.models.retrying import Fate, Patience, classify, retry_after, what_it_said
+from diotima.models.served import Served, ask_what_is_served
+from diotima.models.services import Address, EndpointSettings, address_of
+from diotima.models.transport import Sent, Server
+from diotima.runs.ledger import Intent, Ledger, Outcome, Used
+from diotima.runs.run import Run
+
+T = TypeVar("T")
+
+LAST_SECONDS = 4.0
+"""How long a run that is stopped waits for the answers that are on their way."""
+_TOKENS_A_MESSAGE = 16  # what chat templates put around one, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A model elsewhere, ready to be asked: where, what is served there, what it costs, and through which gates."""
+
+    address: Address
+    served: Served
+    price: prices.Price | None
+    servers: tuple[tuple[Server, Gate], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What came of one attempt: an answer, or why not and what to do."""
+
+    answer: Answer | None = None
+    fate: Fate = "again"
+    reason: str = ""
+    wait: float | None = None
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+class Calls:
+    """The desk through which all calls to endpoints go. ``tell`` gets sentences for people."""
+
+    def __init__(self, settings: EndpointSettings | None = None, tell: Callable[[str], None] = _say) -> None:
+        settings = settings or EndpointSettings()
+        self.endpoints = settings.endpoints
+        self.sent = 0
+        """Calls that this process has sent."""
+        self._limits = BudgetLimits(settings.max_cost, settings.max_tokens, settings.max_calls)
+        self._prices = {} if settings.prices is None else prices.read_prices(settings.prices)
+        self._limited = settings.max_cost is not None
+        self._tell = tell
+        self._patience = Patience()
+        self._lines: dict[str, Line] = {}
+        self._ledger: Ledger | None = None
+        self._budget = Budget(self._limits, Spent(0, 0, 0))
+        self._asked: dict[bytes, asyncio.Task[Answer]] = {}
+        self._on_their_way: set[asyncio.Task[Answer]] = set()
+        self._closing = self._terminated = False
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All models that have been opened."""
+        return tuple(self._lines.values())
+
+    def line(self, name: str) -> Line:
+        """The model of that name, asked what it is when it is opened first.
+
+        Raises ModelError if nobody answers, or it is not served; SettingsError for a cost limit without a price.
+        """
+        address = address_of(name, self.endpoints)
+        known = f"{address.name}@{','.join(address.urls)}"
+        if known not in self._lines:
+            self._lines[known] = _now(self._open(address))
+        return self._lines[known]
+
+    async def _open(self, address: Address) -> Line:
+        endpoint = address.endpoint
+        servers = [Server(url, address.service.key, endpoint.timeout) for url in address.urls]
+        try:
+            served = await asyncio.gather(*(ask_what_is_served(address, server) for server in servers))
+        finally:
+            for server in servers:
+                await server.close()
+        other = next((one for one in served if one.fingerprint != served[0].fingerprint), None)
+        if other is not None:
+            raise ModelError(
+                f"{address.name}: {address.urls[0]} and {address.urls[served.index(other)]} do not serve the same "
+                f"({dict(served[0].facts)} and {dict(other.facts)}); name them as two models"
+            )
+        price = self._price(address, served[0])
+        if price is None and self._limited:
+            raise SettingsError(
+                f"max_cost is set, and what {address.name} costs is not known; give its price: --endpoints "
+                f"'{{{address.backend}: {{price: {{prompt: 0.15, reply: 0.60}}}}}}' (dollars per million tokens), or "
+                "limit --max-tokens"
+            )
+        gates = [Gate(f"{address.name} at {url}", endpoint.at_once, tell=self._tell) for url in address.urls]
+        return Line(address, served[0], price, tuple(zip(servers, gates, strict=True)))
+
+    def _price(self, address: Address, served: Served) -> prices.Price | None:
+        if address.endpoint.price is not None:
+            return prices.price_from(address.endpoint.price, f"endpoints.{address.backend}.price")
+        if (own := prices.price_of(address.name, self._prices)) is not None:
+            return own
+        if address.service.own:
+            return prices.FREE
+        return prices.openrouter_price({"pricing": served.pricing}) if served.pricing else None
+
+    def keep_books_in(self, record: Run) -> None:
+        """Write every call down in this run; what it has spent already counts for the budget.
+
+        Says which calls of an earlier process may have been paid for without an answer.
+        """
+        self._ledger = record.ledger
+        totals = record.ledger.totals()
+        tokens = totals.prompt_tokens + totals.reply_tokens + totals.open_tokens
+        self._budget = Budget(self._limits, Spent(totals.cost + totals.open_cost, tokens, totals.calls))
+        unknown = record.ledger.unknown()
+        if unknown:
+            most = sum(call.reserved_cost for call in unknown)
+            self._tell(
+                f"{record.folder}: at most {len(unknown):,} calls, and at most {prices.dollars(most)}, may have been "
+                "billed without an answer so far; what has none is asked again"
+            )
+
+    def note(self) -> str:
+        """What a progress bar shows beside its own figures: calls, cost, and how many are on their way."""
+        if not self._lines:
+            return ""
+        spent = self._budget.spent
+        parts = [f"{spent.calls:,} calls", f"{len(self._on_their_way)} on their way"]
+        if any(line.price != prices.FREE for line in self.lines):
+            known = all(line.price is not None for line in self.lines)
+            parts.append(prices.dollars(spent.cost) + ("" if known else " and what has no known price"))
+        return ", ".join(parts)
+
+    def conduct(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end, like ``asyncio.run``; at its end, or a stop, the books are in order.
+
+        At SIGINT and SIGTERM nothing more is sent, and answers on their way are waited for `LAST_SECONDS`; a second
+        SIGINT does not wait. Raises KeyboardInterrupt, or Terminated after SIGTERM.
+        """
+        self._terminated = False
+        try:
+            return asyncio.run(self._conducted(work))
+        except asyncio.CancelledError:
+            if self._terminated:
+                raise Terminated from None
+            raise
+
+    async def _conducted(self, work: Coroutine[Any, Any, T]) -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        main = threading.current_thread() is threading.main_thread()
+
+        def terminate() -> None:
+            self._terminated = True
+            if task is not None:
+                task.cancel()
+
+        if main:
+            loop.add_signal_handler(signal.SIGTERM, terminate)
+        self._closing = False
+        try:
+            return await work
+        finally:
+            await self._wind_up()
+            if main:
+                loop.remove_signal_handler(signal.SIGTERM)
+
+    async def _wind_up(self) -> None:
+        """Let go of what was not sent, wait a little for what was, and close the connections."""
+        self._closing = True
+        tasks = set(self._asked.values())
+        for task in tasks - self._on_their_way:
+            task.cancel()
+        if self._on_their_way:
+            count = len(self._on_their_way)
+            self._tell(f"waiting {LAST_SECONDS:g} seconds at most for {count} answers that are on their way")
+            await asyncio.wait(set(self._on_their_way), timeout=LAST_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._asked.clear()
+        for line in self.lines:
+            for server, _ in line.servers:
+                await server.close()
+
+    async def answer(self, line: Line, request: Request) -> Answer:
+        """The answer to a request: the one in the ledger, the one that is on its way, or a new one.
+
+        Raises CallFailed if this call cannot be had, and ModelError if none can.
+        """
+        task = self._asked.get(request.key)
+        if task is None:
+            kept = self._ledger.answered(request.key) if self._ledger else None
+            if kept is not None:
+                answer = read_answer(kept.body)
+                if isinstance(answer, Answer):
+                    if self._ledger is not None and kept.from_elsewhere:
+                        await self._ledger.adopt(_intent(line, request, 0, 0), kept)
+                    return answer
+            task = asyncio.create_task(self._ask(line, request))
+            self._asked[request.key] = task
+            task.add_done_callback(lambda _: self._asked.pop(request.key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, line: Line, request: Request) -> Answer:
+        since, random = time.monotonic(), Random(request.key)
+        for number in itertools.count(1):
+            attempt = await self._attempt(line, request)
+            if attempt.answer is not None:
+                return attempt.answer
+            name = line.address.name
+            if attempt.fate == "run":
+                raise ModelError(f"{name}: {attempt.reason}; what was answered is kept: mend it, and go on")
+            if number == 1:
+                since = time.monotonic()
+            if attempt.fate == "unit" or not self._patience.left(number, since, time.monotonic()):
+                tried = "" if number == 1 else f" ({number} attempts)"
+                raise CallFailed(f"{name}: {attempt.reason}{tried}")
+            await self._pause(self._patience.delay(number, attempt.wait, random))
+        raise AssertionError("there is always another number")
+
+    async def _pause(self, seconds: float) -> None:
+        if self._closing:
+            raise asyncio.CancelledError
+        await asyncio.sleep(seconds)
+
+    async def _attempt(self, line: Line, request: Request) -> _Attempt:
+        """Send a request once, booked before and after."""
+        server, gate = min(line.servers, key=lambda pair: (pair[1].running + pair[1].waiting) / pair[1].limit)
+        cost, tokens = most_it_takes(line, request)
+        await gate.enter()
+        ending: Ending = "neutral"
+        done = _Attempt()
+        try:
+            reservation = await self._budget.reserve(cost, tokens)
+            spent = (cost, tokens)
+            try:
+                sent, outcome, done = await self._exchange(line, request, server, reservation)
+                spent = spent_on(outcome, reservation)
+            finally:
+                self._budget.settle(reservation, *spent)
+            ending = "good" if done.answer else "throttled" if sent.status == 429 else _ending(done.fate)
+        finally:
+            gate.leave(ending, done.wait, done.reason)
+        return done
+
+    async def _exchange(
+        self, line: Line, request: Request, server: Server, reserved: Reservation
+    ) -> tuple[Sent, Outcome, _Attempt]:
+        task = asyncio.current_task()
+        assert task is not None
+        number = 0
+        if self._ledger is not None:
+            number = await self._ledger.intend(_intent(line, request, reserved.cost, reserved.tokens))
+        self._on_their_way.add(task)
+        self.sent += 1
+        try:
+            sent = await server.send(request.body())
+            done = _read(sent)
+            outcome = _outcome(line, sent, done, reserved)
+            if self._ledger is not None:
+                await self._ledger.settle(number, outcome)
+        finally:
+            self._on_their_way.discard(task)
+        return sent, outcome, done
+
+
+def most_it_takes(line: Line, request: Request) -> tuple[int, int]:
+    """The most that a call may cost, in micro-dollars, and the most tokens: no token is shorter than a byte."""
+    read = sum(len(message.content.encode()) + _TOKENS_A_MESSAGE for message in request.messages)
+    price = line.price or prices.FREE
+    return prices.cost(price, read, 0, request.most_tokens), read + request.most_tokens
+
+
+def spent_on(outcome: Outcome, reserved: Reservation) -> tuple[int, int]:
+    """What a settled call counts for the budget: all that was reserved, where it is not known."""
+    if outcome.state == "failed" and outcome.cost == 0:
+        return 0, 0
+    used = outcome.usage
+    tokens = reserved.tokens if used.prompt is None or used.reply is None else used.prompt + used.reply
+    return reserved.cost if outcome.cost is None else outcome.cost, tokens
+
+
+def _ending(fate: Fate) -> Ending:
+    return "broken" if fate == "again" else "neutral"
+
+
+def _read(sent: Sent) -> _Attempt:
+    """What an exchange came to."""
+    text = sent.body[:100_000].decode(errors="replace") if sent.status != 200 else ""
+    wait = None if sent.status in (None, 200) else retry_after(sent.headers, text, datetime.now(UTC))
+    if sent.status is None:
+        return _Attempt(fate="again", reason=sent.reason)
+    if sent.status != 200:
+        said = f"{sent.status}: {what_it_said(sent.status, text)}"
+        return _Attempt(fate=classify(sent.status, text, wait), reason=said, wait=wait)
+    answer = read_answer(sent.body)
+    if isinstance(answer, Unreadable):
+        fate = classify(200, sent.body[:100_000].decode(errors="replace"))
+        return _Attempt(fate=fate, reason=answer.reason)
+    return _Attempt(answer)
+
+
+def _outcome(line: Line, sent: Sent, done: _Attempt, reserved: Reservation) -> Outcome:
+    """What goes into the books. An answer without usage costs what was reserved; an error costs nothing."""
+    if sent.status is None:
+        return Outcome("unknown", None, "", Used(), None, done.reason, None)
+    answer = done.answer
+    if answer is None:
+        cost = reserved.cost if sent.status == 200 else 0
+        return Outcome("failed", sent.status, "", Used(), cost, done.reason, sent.body)
+    cost, used = reserved.cost, Used()
+    if answer.usage is not None:
+        used = Used(
+            answer.usage.prompt_tokens, answer.usage.cached_tokens, answer.usage.reply_tokens,
+            answer.usage.reasoning_tokens,
+        )  # fmt: skip
+        cost = prices.cost(
+            line.price or prices.FREE, answer.usage.prompt_tokens, answer.usage.cached_tokens, answer.usage.reply_tokens
+        )
+    if answer.dollars is not None:
+        cost = prices.micro_dollars(answer.dollars)
+    return Outcome("answered", 200, answer.provider_id, used, cost, "", sent.body)
+
+
+def _intent(line: Line, request: Request, cost: int, tokens: int) -> Intent:
+    return Intent(
+        request.key, line.address.name, line.served.fingerprint, request.sample, request.messages, request.parameters,
+        cost, tokens,
+    )  # fmt: skip
+
+
+def _now(work: Coroutine[Any, Any, T]) -> T:
+    """Run a short piece of work to its end, also where a loop runs already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()

@@ -1,0 +1,232 @@
+"""A run as tables that ``datasets`` reads back: lessons as dialogues, and the calls to endpoints.
+
+The columns and their types are fixed here, whatever is in the first rows: ragged JSON lines, or a column that begins
+with a thousand empty cells, are what readers break on. So no lesson's cell is empty in the sense of null, what varies
+from run to run (scores, parameters) is JSON as text, and only figures of calls may be missing: their types stand in the
+card, by which a folder is read.
+
+Rows go through page by page, at flat memory. A file has its name only when it is whole and on the disk.
+"""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import apsw
+
+from diotima.dialogue import TUTOR
+from diotima.runs.lessons import PAGE, Lesson
+from diotima.runs.status import without_credentials
+from diotima.score import Score
+
+Format = Literal["parquet", "jsonl"]
+Row = Mapping[str, Any]
+PART = ".part"
+
+LESSON_COLUMNS = {
+    "lesson": "int64",
+    "label": "string",
+    "problem_id": "string",
+    "source": "string",
+    "question": "string",
+    "answer": "string",
+    "sibling_question": "string",
+    "sibling_answer": "string",
+    "seed": "int64",
+    "stop": "string",
+    "messages": "messages",
+    "thoughts": "strings",
+    "scores": "string",
+}
+"""``sibling_question`` and ``sibling_answer`` are "" where there is none; ``thoughts`` has one for each message."""
+
+CALL_COLUMNS = {
+    "call": "int64",
+    "key": "string",
+    "attempt": "int64",
+    "model": "string",
+    "served": "string",
+    "sample": "int64",
+    "parameters": "string",
+    "state": "string",
+    "reserved_cost": "int64",
+    "reserved_tokens": "int64",
+    "sent": "float64",
+    "ended": "float64",
+    "status": "int64",
+    "provider_id": "string",
+    "prompt_tokens": "int64",
+    "cached_tokens": "int64",
+    "reply_tokens": "int64",
+    "reasoning_tokens": "int64",
+    "cost": "int64",
+    "reason": "string",
+}
+"""Costs in millionths of a dollar, times in seconds since 1970."""
+
+ANSWER = {"answer": "string"}
+
+
+class Table(Protocol):
+    """Where the rows of one table go."""
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append a page."""
+        ...
+
+    def close(self) -> None:
+        """End the file."""
+        ...
+
+
+class _JsonLines:
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        types = {
+            "int64": pyarrow.int64(),
+            "float64": pyarrow.float64(),
+            "string": pyarrow.string(),
+            "strings": pyarrow.list_(pyarrow.string()),
+            "messages": pyarrow.list_(pyarrow.struct({"role": pyarrow.string(), "content": pyarrow.string()})),
+        }
+        self._schema = pyarrow.schema({name: types[kind] for name, kind in columns.items()})
+        self._batch = pyarrow.RecordBatch
+        self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        self._writer.write_batch(self._batch.from_pylist(rows, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+_TABLES: dict[Format, Callable[[Path, Mapping[str, str]], Table]] = {"parquet": _Parquet, "jsonl": _JsonLines}
+
+
+def write_table(
+    folder: Path, name: str, formats: Iterable[Format], columns: Mapping[str, str], rows: Iterator[Row]
+) -> int:
+    """Write all rows to ``folder/name.FORMAT`` in every format; returns how many."""
+    count = 0
+    with ExitStack() as stack:
+        tables = []
+        for format in formats:
+            part = stack.enter_context(whole_file(folder / f"{name}.{format}"))
+            table = _TABLES[format](part, columns)
+            stack.callback(table.close)
+            tables.append(table)
+        while page := list(islice(rows, PAGE)):
+            count += len(page)
+            for table in tables:
+                table.write(page)
+    return count
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; what stands there at the end becomes ``path``, whole or not at all, even in a crash."""
+    part = path.with_name(path.name + PART)
+    try:
+        yield part
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def features(columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The columns as a card's front matter names them for ``datasets``."""
+    message = [{"name": "role", "dtype": "string"}, {"name": "content", "dtype": "string"}]
+    kinds: dict[str, dict[str, Any]] = {"strings": {"list": "string"}, "messages": {"list": message}}
+    return [{"name": name} | kinds.get(kind, {"dtype": kind}) for name, kind in columns.items()]
+
+
+class Tally:
+    """Counts lessons as they go by: ``labels`` and ``sources`` of their problems, ``scores`` by name and state."""
+
+    def __init__(self) -> None:
+        self.labels: Counter[str] = Counter()
+        self.sources: Counter[str] = Counter()
+        self.scores: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def count(self, lessons: Iterable[Lesson]) -> Iterator[Lesson]:
+        """The same lessons, counted."""
+        for lesson in lessons:
+            self.labels[lesson.record.label] += 1
+            self.sources[lesson.record.dialogue.problem.source] += 1
+            for name, score in lesson.record.scores.items():
+                self.scores[name][score.state] += 1
+            yield lesson
+
+
+def lesson_row(lesson: Lesson) -> Row:
+    """One lesson as a row of the dialogues."""
+    record, dialogue = lesson.record, lesson.record.dialogue
+    problem = dialogue.problem
+    return {
+        "lesson": lesson.number,
+        "label": without_credentials(record.label),
+        "problem_id": problem.id,
+        "source": problem.source,
+        "question": problem.question,
+        "answer": problem.answer,
+        "sibling_question": problem.sibling.question if problem.sibling else "",
+        "sibling_answer": problem.sibling.answer if problem.sibling else "",
+        "seed": dialogue.seed,
+        "stop": dialogue.stop,
+        "messages": [
+            {"role": "assistant" if turn.speaker == TUTOR else "user", "content": turn.text} for turn in dialogue.turns
+        ],
+        "thoughts": [turn.thought for turn in dialogue.turns],
+        "scores": json.dumps({name: _plain(score) for name, score in record.scores.items()}, ensure_ascii=False),
+    }
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    # By hand: `asdict` copies every value deeply, which took a third of an export's time.
+    return {"value": score.value, "state": score.state, "reason": score.reason}
+
+
+def call_rows(db: apsw.Connection, until: int, answers: bool) -> Iterator[Row]:
+    """The calls with row numbers up to ``until``, as rows; with ``answers`` their raw bodies, as text."""
+    stored = ", ".join("hex(key)" if name == "key" else "id" if name == "call" else name for name in CALL_COLUMNS)
+    columns = {**CALL_COLUMNS, **(ANSWER if answers else {})}
+    question = (
+        f"SELECT {stored}{', answer' if answers else ''} FROM calls WHERE id > ? AND id <= ? ORDER BY id LIMIT {PAGE}"
+    )
+    last = 0
+    while page := list(db.execute(question, (last, until))):
+        for values in page:
+            row = dict(zip(columns, values, strict=True))
+            row["key"] = row["key"].lower()
+            if answers:
+                row["answer"] = (row["answer"] or b"").decode(errors="replace")
+            yield row
+        last = page[-1][0]
