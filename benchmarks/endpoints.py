@@ -87,9 +87,7 @@ def scheduling(lessons: int) -> None:
         bound = max(*work, *map(sum, draws))
         ideal, opening = simulated(draws, SLOTS), simulated(draws, SLOW_START)
         rounds = sum(simulated([[lesson[turn]] for lesson in draws], SLOTS) for turn in range(TURNS))
-        print(
-            f"{'':>24} {'wall s':>7} {'simulated':>9} {'ratio':>6} {'client CPU':>10} {'servers CPU':>11} {'no core':>8}"
-        )
+        print(f"{'':>24} {'wall s':>7} {'simulated':>9} {'ratio':>6} {'client CPU':>10} {'servers':>11} {'no core':>8}")
         walls = []
         for name, hold, best in (("engine", engine, ideal), ("lock-step", lock_step, rounds)):
             with desk(urls, SLOTS) as here:

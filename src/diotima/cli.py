@@ -86,6 +86,12 @@ COMMANDS = {
         "diotima report runs/demo",
         positional="run",
     ),
+    "models check": Command(
+        "diotima.models.check_command",
+        "Show what a model's server really honours of what it is asked, and what it ignores.",
+        "diotima models check vllm/Qwen/Qwen2.5-7B-Instruct",
+        positional="model",
+    ),
     "sandbox problems": Command(
         "diotima.sandbox.export",
         "Write word problems of the sandbox, with steps and siblings, to a file.",

@@ -90,6 +90,7 @@ class Calls:
         self._asked: dict[bytes, asyncio.Task[Answer]] = {}
         self._on_their_way: set[asyncio.Task[Answer]] = set()
         self._closing = self._terminated = False
+        self._stopped: ModelError | None = None
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -193,7 +194,7 @@ class Calls:
 
         if main:
             loop.add_signal_handler(signal.SIGTERM, terminate)
-        self._closing = False
+        self._closing, self._stopped = False, None
         try:
             return await work
         finally:
@@ -246,7 +247,8 @@ class Calls:
                 return attempt.answer
             name = line.address.name
             if attempt.fate == "run":
-                raise ModelError(f"{name}: {attempt.reason}; what was answered is kept: mend it, and go on")
+                self._stopped = ModelError(f"{name}: {attempt.reason}; what was answered is kept: mend it, and go on")
+                raise self._stopped
             if number == 1:
                 since = time.monotonic()
             if attempt.fate == "unit" or not self._patience.left(number, since, time.monotonic()):
@@ -268,6 +270,8 @@ class Calls:
         ending: Ending = "neutral"
         done = _Attempt()
         try:
+            if self._stopped is not None:
+                raise self._stopped  # no other call would be answered either
             reservation = await self._budget.reserve(cost, tokens)
             spent = (cost, tokens)
             try:

@@ -6,12 +6,16 @@ server is opened, and stands in nothing that is written or told: where a server 
 """
 
 import asyncio
+import errno
 import os
-from collections.abc import AsyncIterator, Mapping
+import re
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diotima.errors import ModelError
+from diotima.models.retrying import what_it_said
 
 if TYPE_CHECKING:
     import httpx2
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 LARGEST_BODY = 32 * 2**20  # bytes; a longer answer is no answer
+SHORTEST_SECRET = 10  # characters; what is shorter (EMPTY, ollama) is a word of answers rather than a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Server:
         self.url = url
         self._secret = _secret(key)
         self._timeout = timeout
+        self._open: AsyncGenerator[AsyncOpenAI] | None = None
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -45,14 +51,15 @@ class Server:
         """Ask for a reply, once."""
         import httpx2
 
-        return await self._settled(self._opened().post("/chat/completions", cast_to=httpx2.Response, body=dict(body)))
+        client = await self._opened()
+        return await self._settled(client.post("/chat/completions", cast_to=httpx2.Response, body=dict(body)))
 
     async def get(self, path: str, seconds: float = CONNECT_SECONDS) -> Sent:
         """Read something of the server at a whole address, or at a path behind its own."""
         import httpx2
 
-        asked = self._opened().get(path, cast_to=httpx2.Response)
-        return await self._settled(asked, seconds)
+        client = await self._opened()
+        return await self._settled(client.get(path, cast_to=httpx2.Response), seconds)
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncIterator[bytes]:
         """Ask for a reply in pieces; yields the lines of the event stream. Raises ModelError with what went wrong."""
@@ -60,62 +67,80 @@ class Server:
 
         rest = {name: value for name, value in body.items() if name not in ("messages", "model")}
         rest["stream_options"] = {"include_usage": True}
-        opened = self._opened().chat.completions.with_streaming_response.create(
+        client = await self._opened()
+        opened = client.chat.completions.with_streaming_response.create(
             messages=body["messages"], model=body["model"], stream=True, extra_body=rest
         )
+        torn = b""
         try:
             async with asyncio.timeout(self._timeout), opened as response:
-                async for line in response.iter_lines():
-                    yield self._struck(line.encode())
+                # Not iter_lines, which also breaks lines where a model's text has U+2028 or U+0085.
+                async for piece in response.iter_bytes():
+                    *lines, torn = (torn + piece).split(b"\n")
+                    for line in lines:
+                        yield self._struck(line)
+            if torn:
+                yield self._struck(torn)
         except openai.APIStatusError as error:
-            raise ModelError(f"{self.url} answered {error.status_code}: {self._struck(error.response.content)!r}") from None
-        except (openai.APIConnectionError, _TooLong, TimeoutError) as error:
-            raise ModelError(f"{self.url}: {_cause(error)}") from None
+            said = what_it_said(error.status_code, self._struck(error.response.content).decode(errors="replace"))
+            raise ModelError(f"{self.url} answered {error.status_code}: {said}") from None
+        except (openai.OpenAIError, _TooLong, OSError) as error:
+            raise ModelError(f"{self.url}: {self._reason(error, self._timeout)}") from None
 
     async def close(self) -> None:
         """Close all connections; the next request opens new ones."""
-        client, self._client = self._client, None
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.close()
+        opened, self._open, self._client = self._open, None, None
+        if opened is not None and self._loop is asyncio.get_running_loop():
+            await opened.aclose()
 
     async def _settled(self, asked: Any, seconds: float | None = None) -> Sent:
         import openai
 
+        seconds = self._timeout if seconds is None else seconds
         try:
-            async with asyncio.timeout(self._timeout if seconds is None else seconds):
+            async with asyncio.timeout(seconds):
                 response: httpx2.Response = await asked
+            if len(response.content) > LARGEST_BODY:  # it was compressed
+                raise _TooLong
         except openai.APIStatusError as error:
             response = error.response
-        except TimeoutError:
-            return Sent(None, reason=f"no whole answer in {self._timeout if seconds is None else seconds:g} seconds")
-        except _TooLong:
-            return Sent(None, reason=f"the answer is longer than {LARGEST_BODY // 2**20} MiB")
-        except (openai.OpenAIError, OSError) as error:
-            return Sent(None, reason=self._struck(_cause(error).encode()).decode())
+        except (openai.OpenAIError, _TooLong, OSError) as error:
+            return Sent(None, reason=self._reason(error, seconds))
         return Sent(response.status_code, self._struck(response.content), response.headers)
 
-    def _struck(self, text: bytes) -> bytes:
-        secret = self._secret.encode()
-        return text.replace(secret, b"[key]") if secret and secret in text else text
+    def _reason(self, error: BaseException, seconds: float) -> str:
+        return self._struck(_cause(error, seconds).encode()).decode()
 
-    def _opened(self) -> "AsyncOpenAI":
+    def _struck(self, text: bytes) -> bytes:
+        return text.replace(self._secret.encode(), b"[key]") if len(self._secret) >= SHORTEST_SECRET else text
+
+    async def _opened(self) -> "AsyncOpenAI":
         """The client of the running loop; connections belong to the loop in which they were made."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            self._loop, self._open = loop, self._until_the_loop_ends()
+            self._client = await anext(self._open)
+        return self._client
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator["AsyncOpenAI"]:
+        """The client, which is closed with this generator: by `close`, or by ``asyncio.run`` at its end."""
         import httpx2
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            timeout = httpx2.Timeout(self._timeout, connect=CONNECT_SECONDS)
-            wire = DefaultAioHttpClient(
-                timeout=timeout, follow_redirects=False, event_hooks={"response": [_limit_body]},
-            )  # fmt: skip
-            self._client = AsyncOpenAI(
-                api_key=self._secret or "none", base_url=self.url, timeout=timeout, max_retries=0, http_client=wire
-            )
-            # The SDK takes these from the environment, and they are nobody else's business.
-            self._client.organization = self._client.project = None
-            self._loop = loop
-        return self._client
+        timeout = httpx2.Timeout(self._timeout, connect=CONNECT_SECONDS)
+        wire = DefaultAioHttpClient(
+            timeout=timeout, follow_redirects=False, event_hooks={"response": [_limit_body]},
+        )  # fmt: skip
+        client = AsyncOpenAI(
+            api_key=self._secret or "none", base_url=self.url, timeout=timeout, max_retries=0, http_client=wire
+        )
+        # The SDK takes these from the environment, and they are nobody else's business.
+        client.organization = client.project = None
+        client._custom_headers = {}
+        try:
+            yield client
+        finally:
+            await client.close()
 
 
 class _TooLong(Exception):
@@ -160,14 +185,31 @@ def _secret(key: str) -> str:
     if not key:
         return ""
     secret = os.environ.get(key, "").strip()
+    if not secret and not re.fullmatch("[A-Z_][A-Z0-9_]*", key):
+        # It may be the key itself, which is not to be shown.
+        raise ModelError("`key` has to be the name of an environment variable such as LAB_KEY, and there is none so named")
     if not secret:
         raise ModelError(f"the environment variable {key} is not set; it has to hold the key: export {key}=...")
+    if not (secret.isascii() and secret.isprintable()) or " " in secret:
+        raise ModelError(f"what the environment variable {key} holds is no key: it has blanks or signs that keys have not")
     return secret
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException, seconds: float) -> str:
     """What went wrong below the SDK, whose own words are only "Connection error."."""
-    below = error.__cause__ or error
-    below = below.__cause__ or below
-    words = " ".join(str(below).split()) or type(below).__name__
-    return words[:300]
+    import aiohttp
+
+    below = error
+    while below.__cause__ is not None:
+        if isinstance(below, aiohttp.ClientPayloadError):
+            return "the answer broke off"
+        below = below.__cause__
+    if isinstance(below, _TooLong):
+        return f"the answer is longer than {LARGEST_BODY // 2**20} MiB"
+    if isinstance(below, aiohttp.ConnectionTimeoutError):
+        return f"no connection in {CONNECT_SECONDS:g} seconds"
+    if isinstance(below, TimeoutError):
+        return f"no whole answer in {seconds:g} seconds"
+    if isinstance(below, OSError) and below.errno in errno.errorcode and not isinstance(below, ssl.SSLError):
+        return os.strerror(below.errno)
+    return (" ".join(str(below).split()) or type(below).__name__)[:300]
