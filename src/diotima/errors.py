@@ -8,6 +8,7 @@
     ├── ScoringError       answers cannot be compared on this machine
     └── ModelError         a model cannot be loaded or did not answer
         └── CallFailed     one call of an endpoint failed: its lesson is lost, the others go on
+            └── CallRefused    it would fail again: the lesson ends here, and that is data
 
 The command line prints the message of any of these as one sentence and exits with 2; every other exception is a
 defect of ours and keeps its traceback. A lesson that goes wrong is data (a stop reason, a missing score), not an error.
@@ -44,6 +45,10 @@ class ModelError(DiotimaError):
 
 class CallFailed(ModelError):  # noqa: N818  (that it failed is what it says)
     """One call of an endpoint did not succeed, although others may."""
+
+
+class CallRefused(CallFailed):
+    """The server refuses this very request, however often it is asked: a chat that is too long, for one."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -28,9 +28,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import diotima
 from servers.completion import digest_of
 
+import diotima
 from diotima.errors import RunError
 from diotima.runs.run import Run
 from diotima.runs.store import open_for_reading
@@ -47,7 +47,7 @@ class Fate:
 
     ``at``: ``package.module:Class.method`` or ``package.module:function`` at whose ``count``-th call it kills itself:
     ``before`` the call, ``after`` it, or, of a coroutine, ``within`` it, as soon as the server at ``watch`` has seen
-    ``count`` requests. ``clock``: from that call on, the clock on the wall is wrong by so many seconds; the victim lives.
+    ``count`` requests. ``clock``: instead, from that call on the clock on the wall is wrong by so many seconds.
     ``largest_file``: in bytes. ``unprivileged``: even as root it may only do what permissions say.
     """
 
@@ -81,14 +81,14 @@ class Nursery:
             victim.wait()
         self._process.communicate()
 
-    def start(self, *words: object, log: Path, fate: Fate = Fate(), **environment: str) -> "Victim":  # noqa: B008
+    def start(self, *words: object, log: Path, fate: Fate = Fate(), **environment: str) -> "Victim":
         """Let ``diotima WORDS`` run; what it says on either output goes into ``log``."""
         order = {"words": list(map(str, words)), "log": str(log), "fate": asdict(fate), "environment": environment}
         victim = Victim(self, self.ask(order), log)
         self._running.add(victim)
         return victim
 
-    def run(self, *words: object, log: Path, fate: Fate = Fate(), **environment: str) -> tuple[int, str]:  # noqa: B008
+    def run(self, *words: object, log: Path, fate: Fate = Fate(), **environment: str) -> tuple[int, str]:
         """Let it run to its end: its exit code, below 0 if a signal ended it, and what it said."""
         code = self.start(*words, log=log, fate=fate, **environment).wait()
         return code, log.read_text(encoding="utf-8")
@@ -177,7 +177,14 @@ def lessons_of(folder: Path) -> list[tuple[Any, ...]]:
     """All that was said and measured in a run, in an order of its own; lessons twice would be there twice."""
     with Run.open(folder) as run:
         return [
-            (each.label, each.dialogue.problem.id, each.dialogue.seed, each.dialogue.turns, each.dialogue.stop, each.scores)
+            (
+                each.label,
+                each.dialogue.problem.id,
+                each.dialogue.seed,
+                each.dialogue.turns,
+                each.dialogue.stop,
+                each.scores,
+            )
             for each in run.records()
         ]
 

@@ -59,7 +59,8 @@ class Stage:
         self.log = out.with_suffix(".log")
         self.words = (
             "teach", "--tutor", f"vllm/tutor@{server.url}", "--student", f"vllm/student@{server.url}", "--problems",
-            problems, "--out", out, "--attempts", 2, "--tutor-turns", 3, "--endpoints", f"{{vllm: {{at_once: {AT_ONCE}}}}}",
+            problems, "--out", out, "--attempts", 2, "--tutor-turns", 3, "--endpoints",
+            f"{{vllm: {{at_once: {AT_ONCE}}}}}",
         )  # fmt: skip
         server.use(SCRIPT)
         server.reset()
@@ -133,9 +134,7 @@ def kill_at_random(stage: Stage, random: Random) -> tuple[int, str]:
     return victim.wait(), victim.said
 
 
-def test_random_kills(
-    nursery: Nursery, server: ScriptedServer, problems: Path, unkilled: Path, tmp_path: Path
-) -> None:
+def test_random_kills(nursery: Nursery, server: ScriptedServer, problems: Path, unkilled: Path, tmp_path: Path) -> None:
     random, kills, figures = Random(0), 0, Counter[str]()
     while kills < KILLS:
         figures["runs"] += 1

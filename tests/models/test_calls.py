@@ -1,4 +1,4 @@
-"""Calls to endpoints: whatever goes wrong, each is booked for what it was, asked again where that helps, and paid once."""
+"""Calls to endpoints: what goes wrong is booked as what it was, asked again where that helps, and paid for once."""
 
 import asyncio
 import json
@@ -73,13 +73,13 @@ def play(
     *faults: Fault,
     latency: float = 0.0,
     timeout: float = 30.0,
-    at_once: int = 64,
+    fork: Path | None = None,
     **settings: Any,
 ) -> Any:
     """Open a desk in a run, and a server beside it."""
     script = Script(models=("m",), words=WRITTEN, median=latency, faults=faults)
     told: list[str] = []
-    endpoint = {"price": PRICE, "timeout": timeout, "at_once": at_once}
+    endpoint = {"price": PRICE, "timeout": timeout}
     calls = Calls(EndpointSettings(endpoints={"lab": endpoint}, **settings), told.append)
     calls._patience = Hasty()
 
@@ -90,6 +90,8 @@ def play(
             return await calls._conducted(use(Desk(calls, EndpointModel(calls, line), server, folder, told)))
 
     with Run.create(folder, stage="teach", settings={}, seed=0) as record:
+        if fork is not None:
+            record.ledger.reuse_from(fork)
         calls.keep_books_in(record)
         return asyncio.run(within())
 
@@ -177,7 +179,6 @@ def test_what_befalls_every_request_stops_the_run(kind: str, tmp_path: Path) -> 
 
     requests = play(use, tmp_path / "run", Fault(kind), latency=0.02)
     rows = books_of(tmp_path / "run")
-    print(kind, requests, len(rows), Counter((r.state,r.reason) for r in rows))
     assert requests <= len(rows) <= 16
     assert {row.attempt for row in rows} == {1}
 
@@ -234,6 +235,17 @@ def test_what_was_answered_is_not_asked_again_by_another_process(tmp_path: Path)
     assert (first, asked, asked_again) == (again, 20, 0)
 
 
+def test_an_answer_from_another_run_is_taken_over_once(tmp_path: Path) -> None:
+    async def use(desk: Desk) -> int:
+        await asyncio.gather(desk.ask(0), desk.ask(0))
+        await desk.ask(0)
+        return desk.server.seen.requests.total()
+
+    assert play(use, tmp_path / "run") == 1
+    assert play(use, tmp_path / "fork", fork=tmp_path / "run") == 0
+    assert [row.state for row in books_of(tmp_path / "fork")] == ["reused"]
+
+
 def test_what_is_on_its_way_at_the_end_is_kept(tmp_path: Path) -> None:
     async def use(desk: Desk) -> None:
         await asyncio.wait([asyncio.create_task(desk.ask(seed)) for seed in range(12)], timeout=0.1)
@@ -267,14 +279,19 @@ def test_the_budget_is_never_exceeded(tmp_path: Path) -> None:
     most = 64 * RESERVED
     refused = hold(most)
     assert 0 < refused < wanted
-    assert most - RESERVED - COST < bill + sum(row.reserved - COST for row in books_of(tmp_path / "run") if row.state == "unknown")
+    assert most - RESERVED - COST < bill + sum(
+        row.reserved - COST for row in books_of(tmp_path / "run") if row.state == "unknown"
+    )
     assert bill <= most
     most = 2 * wanted * RESERVED
     assert hold(most) == 0
     assert bill <= most
     rows = books_of(tmp_path / "run")
     assert len([row for row in rows if row.state == "answered"]) == wanted
-    assert all(times <= 1 + sum(row.digest == digest and row.state == "unknown" for row in rows) for digest, times in asked.items())
+    assert all(
+        times <= 1 + sum(row.digest == digest and row.state == "unknown" for row in rows)
+        for digest, times in asked.items()
+    )
 
 
 # Whole runs against a server in a process of its own.
@@ -306,7 +323,9 @@ def test_a_changed_recipe_is_refused_and_a_fork_pays_only_for_what_is_new(
     run(settings)
     paid = server.counts()["requests"]
     more = settings.model_copy(update={"attempts": 3})
-    with pytest.raises(RunError, match=r"begun with other settings \(settings.attempts: 1 -> 3; settings.temperature: 1.0 -> 0.5\)"):
+    with pytest.raises(
+        RunError, match=r"begun with other settings \(settings.attempts: 1 -> 3; settings.temperature: 1.0 -> 0.5\)"
+    ):
         run(more.model_copy(update={"temperature": 0.5}))
     assert server.counts()["requests"] == paid
 
@@ -330,7 +349,9 @@ def test_lost_lessons_cost_only_themselves(settings: Settings, server: ScriptedS
     poison = Fault("400", when=problems[2].sibling.question)
     try:
         server.use(Script(kind="vllm", models=("tutor", "student"), words=12, faults=(poison,)))
-        with pytest.raises(ModelError, match=r"one lesson was lost \(vllm/student: 400: .*the same command tries again"):
+        with pytest.raises(
+            ModelError, match=r"one lesson was lost \(vllm/student: 400: .*the same command tries again"
+        ):
             run(settings)
     finally:
         server.use(Script(kind="vllm", models=("tutor", "student"), words=12))
@@ -426,7 +447,6 @@ def test_a_key_stands_in_nothing_that_is_written_or_told(parrot: ThreadingHTTPSe
                 ("runs", "show", tmp_path / "run"),
                 ("runs", "export", tmp_path / "run", "--out", tmp_path / "export", "--answers"),
                 ("report", tmp_path / "run"),
-                ("teach", "--settings"),
             ]
         ):
             nursery.run(*more, log=tmp_path / f"{number}.log", LAB_KEY=CANARY)

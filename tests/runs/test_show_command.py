@@ -36,14 +36,15 @@ def rendered(folder: Path) -> str:
 
 def test_a_run_at_a_glance(folder: Path, capsys: Captured) -> None:
     tamper(folder, "UPDATE calls SET state = 'unknown', cost = NULL, answer = NULL, reserved_cost = 25000 WHERE id = 2")
-    text = " ".join(shown(capsys, str(folder)).split())
+    text = " ".join(shown(capsys, str(folder), "--settings").split())
     for part in (
         f"{folder}: evaluate, stopped",
         f"tutor ours ({MODEL}@http://gpu1:8000/v1), guide (scripted/guide)",
         "student ollama/student problems set.jsonl seed 7 settings attempts 1",
         "ours 3 guide 3 all 6",
-        "ollama/student 13 1 0 0 0",
-        f"{MODEL} 2 0 0 1 0",
+        "Answered Failed Unknown Read Written Cost",
+        "ollama/student 13 1 0",
+        f"{MODEL} 2 0 1",
         "1 call may have been billed without an answer, for $0.03 at most",
         "6 guide p2 3 student ended 5 guide p1",
     ):

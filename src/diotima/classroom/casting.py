@@ -115,7 +115,7 @@ def cast_tutor(name: str, settings: LessonSettings, temperature: float, calls: C
     if scripted is not None:
         return scripted
     part = part_of(_folder(name, settings), settings)
-    return model_role(_open(name, settings, calls), part, settings, temperature)
+    return model_role(_open(name, settings, calls, settings.tutor_max_tokens), part, settings, temperature)
 
 
 def cast_early(
@@ -173,7 +173,8 @@ def cast_student(settings: StudentSettings, calls: Calls | None = None) -> Stude
     speaking = Sampling(temperature=settings.student_temperature, max_tokens=settings.student_max_tokens)
     solving = replace(speaking, max_tokens=settings.solution_max_tokens)
     with _explained(settings):
-        model = _open(settings.student, settings, calls)
+        longest = max(speaking.max_tokens, solving.max_tokens)
+        model = _open(settings.student, settings, calls, longest)
     return ModelStudent(model, persona, speaking, solving, settings.student_names)
 
 
@@ -243,10 +244,16 @@ def _folder(name: str, settings: StudentSettings) -> Path | None:
     return model_folder(name)
 
 
-def _open(name: str, settings: StudentSettings, calls: Calls | None) -> ChatModel:
+def _open(name: str, settings: StudentSettings, calls: Calls | None, longest: int) -> ChatModel:
     if is_elsewhere(name, settings.endpoints):
         desk = calls or Calls(settings)
-        return EndpointModel(desk, desk.line(name))
+        line = desk.line(name)
+        if line.served.context is not None and longest >= line.served.context:
+            raise SettingsError(
+                f"{line.address.name} reads and writes {line.served.context:,} tokens in all, and a reply may have "
+                f"{longest:,}; lower tutor_max_tokens, student_max_tokens or solution_max_tokens"
+            )
+        return EndpointModel(desk, line)
     model = open_model(name)
     if settings.threads is not None:
         use_threads(settings.threads)

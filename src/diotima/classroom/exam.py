@@ -14,6 +14,7 @@ from typing import Protocol
 from diotima.classroom.reading import read_dialogue
 from diotima.classroom.work import wrong_steps
 from diotima.dialogue import TUTOR, Dialogue
+from diotima.errors import CallRefused
 from diotima.problems.problem import Problem
 from diotima.score import Score
 from diotima.scoring.marking import Marker, read_answer
@@ -34,7 +35,8 @@ class Exam:
 
     ``solved_before`` and ``solved_same``: this problem, before and after. ``solved_sibling`` and ``control_sibling``:
     its sibling, after the lesson and without any. ``delta_same`` and ``gain``: the differences. A problem without
-    a sibling has no sibling scores. ``unread``: the share of all attempts whose answer could not be compared with the
+    a sibling has no sibling scores, and an exam that the student's model cannot take (the lesson before it is too long for
+    it) is an error, not a failure. ``unread``: the share of all attempts whose answer could not be compared with the
     reference; they count neither as solved nor as not. An attempt that names no answer at all has not solved it.
     """
 
@@ -51,7 +53,7 @@ class Exam:
             self._sit(problem.sibling, dialogue),
             self._sit(problem.sibling, untaught),
         )
-        papers = [paper for paper in (before, same, sibling, control) if paper is not None]
+        papers = [paper for paper in (before, same, sibling, control) if isinstance(paper, Paper)]
         unread = sum(paper.unread for paper in papers) / (self.attempts * len(papers))
         return {
             "solved_before": _solve_rate(before),
@@ -63,10 +65,16 @@ class Exam:
             "unread": Score(unread),
         }
 
-    async def _sit(self, problem: Problem | None, after: Dialogue) -> "Paper | None":
+    async def _sit(self, problem: Problem | None, after: Dialogue) -> "Paper | CallRefused | None":
         if problem is None:
             return None
-        return await mark_all(await self.student.attempts(problem, after, self.attempts), problem.answer, self.marker)
+        try:
+            attempts = await self.student.attempts(problem, after, self.attempts)
+        except CallRefused as refusal:
+            if not after.turns:
+                raise  # without any lesson, nothing is too long
+            return refusal
+        return await mark_all(attempts, problem.answer, self.marker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +139,11 @@ class Conduct:
         }
 
 
-def _solve_rate(paper: Paper | None) -> Score:
+def _solve_rate(paper: Paper | CallRefused | None) -> Score:
     if paper is None:
         return Score.missing("the problem has no sibling")
+    if isinstance(paper, CallRefused):
+        return Score(None, "error", str(paper))
     return Score.missing("no attempt could be read") if paper.rate is None else Score(paper.rate)
 
 

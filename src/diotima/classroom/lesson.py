@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Literal, Protocol, TypeVar
 
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
+from diotima.errors import CallRefused
 from diotima.problems.problem import Problem
 
 Item = TypeVar("Item")
@@ -62,12 +63,21 @@ class Classroom:
     opens: Literal["tutor", "student"] = STUDENT
 
     async def teach(self, problem: Problem, seed: int = 0) -> Dialogue:
-        """Hold one lesson; ``dialogue.stop`` says why it ended. The student has the last word unless the tutor ends."""
+        """Hold one lesson; ``dialogue.stop`` says why it ended.
+
+        The student has the last word unless the tutor ends, or one of them cannot go on (a chat that has become too
+        long for its model).
+        """
         dialogue = Dialogue(problem, seed=seed)
         speaker = self.opens
         while not dialogue.stop:
             participant = self.tutor if speaker == TUTOR else self.student
-            turn = await participant.speak(dialogue)
+            try:
+                turn = await participant.speak(dialogue)
+            except CallRefused as refusal:
+                if not dialogue.by(speaker):
+                    raise  # it never could: that says nothing about this lesson
+                return dialogue.stopped(f"{speaker} could not go on: {refusal}")
             dialogue = dialogue.then(turn)
             reason = f"{speaker} ended" if turn.ends else self.limits.reached(dialogue)
             dialogue = dialogue.stopped(reason)

@@ -17,17 +17,18 @@ same draw (the control exam of two tutors) share one call. Without a run there i
 
 import asyncio
 import itertools
+import secrets
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, TypeVar
 
-from diotima.errors import CallFailed, ModelError, SettingsError, Terminated
+from diotima.errors import CallFailed, CallRefused, ModelError, SettingsError, Terminated
 from diotima.models import prices
 from diotima.models.answer import Answer, Unreadable, read_answer
 from diotima.models.budget import Budget, BudgetLimits, Reservation, Spent
@@ -37,6 +38,7 @@ from diotima.models.retrying import Fate, Patience, classify, retry_after, what_
 from diotima.models.served import Served, ask_what_is_served
 from diotima.models.services import Address, EndpointSettings, address_of
 from diotima.models.transport import Sent, Server
+from diotima.runs.ledger import Answer as Kept
 from diotima.runs.ledger import Intent, Ledger, Outcome, Used
 from diotima.runs.run import Run
 
@@ -225,19 +227,28 @@ class Calls:
 
         Raises CallFailed if this call cannot be had, and ModelError if none can.
         """
+        if request.sample is None:
+            request = replace(request, key=secrets.token_bytes(32))  # a draw without a name is nobody else's
         task = self._asked.get(request.key)
         if task is None:
             kept = self._ledger.answered(request.key) if self._ledger else None
-            if kept is not None:
-                answer = read_answer(kept.body)
-                if isinstance(answer, Answer):
-                    if self._ledger is not None and kept.from_elsewhere:
-                        await self._ledger.adopt(_intent(line, request, 0, 0), kept)
+            answer = read_answer(kept.body) if kept else None
+            if kept and isinstance(answer, Answer):
+                if not kept.from_elsewhere:
                     return answer
-            task = asyncio.create_task(self._ask(line, request))
+                work = self._adopt(line, request, kept, answer)
+            else:
+                work = self._ask(line, request)
+            task = asyncio.create_task(work)
             self._asked[request.key] = task
             task.add_done_callback(lambda _: self._asked.pop(request.key, None))
         return await asyncio.shield(task)
+
+    async def _adopt(self, line: Line, request: Request, kept: Kept, answer: Answer) -> Answer:
+        """Take an answer over from another run, once for all who ask for it."""
+        if self._ledger is not None:
+            await self._ledger.adopt(_intent(line, request, 0, 0), kept)
+        return answer
 
     async def _ask(self, line: Line, request: Request) -> Answer:
         since, random = time.monotonic(), Random(request.key)
@@ -253,7 +264,8 @@ class Calls:
                 since = time.monotonic()
             if attempt.fate == "unit" or not self._patience.left(number, since, time.monotonic()):
                 tried = "" if number == 1 else f" ({number} attempts)"
-                raise CallFailed(f"{name}: {attempt.reason}{tried}")
+                kind = CallRefused if attempt.fate == "unit" else CallFailed
+                raise kind(f"{name}: {attempt.reason}{tried}")
             await self._pause(self._patience.delay(number, attempt.wait, random))
         raise AssertionError("there is always another number")
 

@@ -8,6 +8,7 @@ do nothing about them. So each is tried, about a dozen short calls, and what cam
 kept for this served model (see `served`), and asked again only with ``--fresh``.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diotima.dialogue import THINK_OPEN, Message
+from diotima.dialogue import THINK_CLOSE, THINK_OPEN, Message
 from diotima.errors import CallFailed, ModelError, SettingsError
 from diotima.models.answer import Answer
 from diotima.models.calls import Calls, Line
-from diotima.models.chat import Sampling
-from diotima.models.events import piece_of, text_of
+from diotima.models.chat import Reply, Sampling
+from diotima.models.events import piece_of
 from diotima.models.request import request_for
 from diotima.models.services import EndpointSettings, is_elsewhere
 from diotima.runs.manifest import timestamp, write_json
@@ -78,8 +79,9 @@ def run(settings: Settings) -> dict[str, Any]:
             "checked": timestamp(),
             "findings": [asdict(finding) for finding in findings],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, told)
+        with contextlib.suppress(OSError):  # what was found is no less true where it cannot be kept
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, told)
     from rich.console import Console
 
     _print(told, Console(highlight=False))
@@ -98,17 +100,25 @@ async def probe(calls: Calls, line: Line) -> list[Finding]:
         except CallFailed as failure:
             return Finding(what, "refused", str(failure).removeprefix(f"{line.address.name}: "))
 
+    def seeded(seed: int) -> Sampling:
+        return Sampling(temperature=1.0, max_tokens=_LENGTH, seed=seed)
+
     warm = Sampling(temperature=1.0, max_tokens=_LENGTH)
-    first = await ask(_COUNT, Sampling(temperature=1.0, max_tokens=_LENGTH, seed=11))
+    try:
+        first = await ask(_COUNT, warm)
+    except CallFailed as failure:
+        raise ModelError(
+            f"{failure}; if it refuses a field, take that away: "
+            f"--endpoints '{{{line.address.backend}: {{extra: {{FIELD: null}}}}}}'"
+        ) from None
 
     async def seed() -> tuple[str, str]:
         if not line.address.service.seeds:
             return "refused", "never sent: this service refuses requests with a seed"
-        again = await ask(_COUNT, Sampling(temperature=1.0, max_tokens=_LENGTH, seed=11))
-        others = [await ask(_COUNT, Sampling(temperature=1.0, max_tokens=_LENGTH, seed=seed)) for seed in (12, 13)]
-        if again.reply.text != first.reply.text:
+        one, again, *others = [(await ask(_COUNT, seeded(seed))).reply.text for seed in (11, 11, 12, 13)]
+        if again != one:
             return "ignored", "the same seed gave another reply"
-        if all(other.reply.text == first.reply.text for other in others):
+        if others == [one, one]:
             return "unclear", "every seed gave the same reply"
         return "yes", "the same seed gave the same reply, another seed another"
 
@@ -129,20 +139,28 @@ async def probe(calls: Calls, line: Line) -> list[Finding]:
         return ("yes", f"{len(likely)} tokens with theirs") if likely else ("ignored", "none came")
 
     async def stop() -> tuple[str, str]:
-        text = (await ask(_COUNT, Sampling(max_tokens=_LENGTH, stop=(" ",)))).reply.text
-        return ("ignored", "the text goes on behind it") if " " in text.strip() else ("yes", "the text ends before it")
+        text = heard((await ask(_COUNT, Sampling(max_tokens=_LENGTH, stop=(" ",)))).reply)
+        if " " in text:
+            return "ignored", "the text goes on behind it"
+        if " " not in heard(first.reply):
+            return "unclear", "there was nothing that it could have ended"
+        return "yes", "the text ends before it"
 
     async def schema() -> tuple[str, str]:
         wish = (Message("user", "Tell me about the sea."),)
         reply = (await ask(wish, Sampling(max_tokens=256, schema=_SCHEMA))).reply
-        if keeps_to_schema(reply.text):
-            return "yes", f"an unasked question was answered in its form: {reply.text[:40]!r}"
-        return ("unclear", "the reply was cut off") if reply.finish == "length" else ("ignored", "the reply is free text")
+        if keeps_to_schema(heard(reply)):
+            return "yes", f"an unasked question was answered in its form: {heard(reply)[:40]}"
+        return (
+            ("unclear", "the reply was cut off") if reply.finish == "length" else ("ignored", "the reply is free text")
+        )
 
     async def length() -> tuple[str, str]:
         if first.usage is None:
             return "unclear", "the server does not count tokens"
         written = first.usage.reply_tokens
+        if written <= _LENGTH and first.reply.finish != "length":
+            return "unclear", f"the reply ended by itself, after {written} tokens of {_LENGTH}"
         return ("yes" if written <= _LENGTH else "ignored"), f"{written} tokens of {_LENGTH}"
 
     async def streaming() -> tuple[str, str]:
@@ -152,9 +170,11 @@ async def probe(calls: Calls, line: Line) -> list[Finding]:
             pieces = [piece async for text in server.stream(body) if (piece := piece_of(text)) is not None]
         except (ModelError, ValueError) as error:
             return "refused", str(error)
-        heard = sum(bool(text_of(piece)) for piece in pieces)
+        told = sum(bool(piece.get("choices")) for piece in pieces)
         counted = "with" if any(piece.get("usage") for piece in pieces) else "without"
-        return ("yes" if heard > 1 else "ignored"), f"{heard} pieces, {counted} a count of tokens at the end"
+        if told < 3:  # one to begin with, one to end with
+            return "ignored", "the reply came as a whole"
+        return "yes", f"{told} pieces, {counted} a count of tokens at the end"
 
     async def counting() -> tuple[str, str]:
         usage = first.usage
@@ -171,6 +191,12 @@ async def probe(calls: Calls, line: Line) -> list[Finding]:
         "stop": stop, "logprobs": logprobs, "json_schema": schema, "streaming": streaming, "thoughts": thinking,
     }  # fmt: skip
     return [await tried(what, look) for what, look in looks.items()]
+
+
+def heard(reply: Reply) -> str:
+    """A reply without its thoughts; of one that was cut off while it thought nothing."""
+    spoken = reply.text.rpartition(THINK_CLOSE)[2]
+    return "" if THINK_OPEN in spoken else spoken.strip()
 
 
 def keeps_to_schema(text: str) -> bool:

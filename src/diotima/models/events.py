@@ -13,7 +13,7 @@ _TEXTS = ("content", "refusal", "reasoning_content", "reasoning", "thinking")
 
 def is_stream(body: bytes) -> bool:
     """Whether a stored body is a stream of events and not one JSON object."""
-    return body.lstrip()[:6] in (b"data: ", b"data:{") or body.startswith((b":", b"event:"))
+    return body[:100].lstrip().startswith((b"data:", b":", b"event:", b"id:", b"retry:"))
 
 
 def piece_of(line: bytes) -> dict[str, Any] | None:
@@ -27,11 +27,6 @@ def piece_of(line: bytes) -> dict[str, Any] | None:
     if not isinstance(piece, dict):
         raise ValueError("an event is not an object")
     return piece
-
-
-def text_of(piece: dict[str, Any]) -> str:
-    """What is to be heard in a piece."""
-    return str(_delta(piece).get("content") or "")
 
 
 def assembled(body: bytes) -> dict[str, Any]:
@@ -54,8 +49,8 @@ def _joined(pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
         told = _choice(piece)
         if told.get("finish_reason"):
             choice["finish_reason"] = told["finish_reason"]
-        if isinstance(told.get("logprobs"), dict):
-            likely += told["logprobs"].get("content") or []
+        if isinstance(told.get("logprobs"), dict) and isinstance(more := told["logprobs"].get("content"), list):
+            likely += more
     if not choice.get("finish_reason") and "error" not in whole:
         raise ValueError("the stream broke off")
     if likely:

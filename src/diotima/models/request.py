@@ -14,7 +14,7 @@ from typing import Any
 
 from diotima.dialogue import Message
 from diotima.models.chat import Sampling
-from diotima.models.services import Address
+from diotima.models.services import LENGTHS, Address
 from diotima.runs.ledger import chat_hash
 
 KEY_VERSION = 1
@@ -25,6 +25,7 @@ _SEEDS = 2**31  # what every server takes for a seed; the key holds the whole on
 class Request:
     """``parameters``: canonical JSON of the body without its messages. ``key``: SHA-256 of all that decides the answer.
 
+    Only its outermost fields are sorted: in a schema the order of properties is the order in which they are written.
     ``sample``: the sampling seed, None if this draw has no name and is never used again. ``most_tokens``: of the reply.
     """
 
@@ -48,11 +49,12 @@ class Request:
 def request_for(address: Address, served: str, messages: Sequence[Message], sampling: Sampling) -> Request:
     """The request for a reply; ``served``: the fingerprint of what the server serves under this name."""
     parameters = parameters_of(address, sampling)
-    text = json.dumps(parameters, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(dict(sorted(parameters.items())), ensure_ascii=False, separators=(",", ":"))
     identity = (KEY_VERSION, address.backend, served, text, sampling.seed)
     digest = hashlib.sha256(json.dumps(identity, ensure_ascii=False).encode())
     digest.update(chat_hash(messages))
-    return Request(tuple(messages), text, digest.digest(), sampling.seed, sampling.max_tokens)
+    most_tokens = max(parameters[name] for name in LENGTHS if name in parameters)
+    return Request(tuple(messages), text, digest.digest(), sampling.seed, most_tokens)
 
 
 def parameters_of(address: Address, sampling: Sampling) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def parameters_of(address: Address, sampling: Sampling) -> dict[str, Any]:
     service = address.service
     fields: dict[str, Any] = {
         "model": address.model,
-        "temperature": sampling.temperature,
+        "temperature": float(sampling.temperature),
         service.length: sampling.max_tokens,
     }
     if sampling.top_p != 1:

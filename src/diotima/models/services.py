@@ -10,14 +10,16 @@ the least busy one. Whatever speaks the same protocol under another address can 
 A key is never a setting: a setting holds the name of the environment variable with the key.
 """
 
+import ipaddress
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import pydantic
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from diotima.errors import ModelError
 from diotima.settings import Settings, did_you_mean
@@ -42,13 +44,22 @@ class Service:
 SERVICES: Mapping[str, Service] = {
     "openai": Service("https://api.openai.com/v1", "OPENAI_API_KEY", length="max_completion_tokens"),
     "openrouter": Service("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-    "gemini": Service(
-        "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", seeds=False
-    ),
+    "gemini": Service("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", seeds=False),
     "vllm": Service("http://127.0.0.1:8000/v1", own=True),
     "ollama": Service("http://127.0.0.1:11434/v1", own=True),
     "llamacpp": Service("http://127.0.0.1:8080/v1", own=True),
 }
+
+
+LENGTHS = ("max_tokens", "max_completion_tokens")
+_OTHERS = ("hf", "scripted", "tiny")  # models in this process
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _own_name(name: str) -> str:
+    if not name or "/" in name or name in _OTHERS:
+        raise ValueError(f"no endpoint can be called so; it is a word before a slash, and not {', '.join(_OTHERS)}")
+    return name
 
 
 def _as_tuple(value: object) -> object:
@@ -64,17 +75,12 @@ class Endpoint(Settings):
     """The name of the environment variable that holds the key, never the key."""
     at_once: PositiveInt = 64
     """The most requests on their way to one address."""
-    timeout: PositiveFloat = 600.0
+    timeout: PositiveNumber = 600.0
     """Seconds for one request, the time in the server's own queue included."""
     extra: dict[str, Any] = {}
     """Fields laid over every request, such as top_k or reasoning; null takes a field away."""
     price: dict[str, str | float] | None = None
-    """Dollars per million tokens: prompt, reply and, where they cost less, cached. For services without a known price."""
-
-    @pydantic.field_validator("base_urls")
-    @classmethod
-    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(clean_url(url) for url in urls)
+    """Dollars per million tokens: prompt, reply and, where they cost less, cached; for services of unknown price."""
 
     @pydantic.field_validator("extra")
     @classmethod
@@ -82,15 +88,22 @@ class Endpoint(Settings):
         for name in ("messages", "model", "stream", "n"):
             if name in extra:
                 raise ValueError(f"{name} cannot be laid over requests")
-        return extra
+        lengths = [extra[name] for name in LENGTHS if name in extra]
+        if lengths and not any(type(length) is int and length > 0 for length in lengths):
+            raise ValueError(f"a request has to limit its reply: one of {' and '.join(LENGTHS)} must be a number")
+        try:
+            told: dict[str, Any] = json.loads(json.dumps(extra, allow_nan=False))
+        except (TypeError, ValueError):
+            raise ValueError("what is laid over requests has to be JSON: text, numbers, lists, mappings") from None
+        return told
 
 
 class EndpointSettings(Settings):
     """What every stage has to know about models elsewhere. None of it, but ``extra``, decides what comes out."""
 
-    endpoints: dict[str, Endpoint] = {}
+    endpoints: dict[Annotated[str, pydantic.AfterValidator(_own_name)], Endpoint] = {}
     """More about services (openai, openrouter, gemini, vllm, ollama, llamacpp) or own ones: base_urls, key, at_once."""
-    max_cost: PositiveFloat | None = None
+    max_cost: PositiveNumber | None = None
     """The most that calls to endpoints may cost, in dollars; reserved before a call is sent."""
     max_tokens: PositiveInt | None = None
     """The most tokens, read and written, that calls to endpoints may take."""
@@ -134,13 +147,14 @@ def without_urls(name: str, endpoints: Mapping[str, Endpoint]) -> str:
 def address_of(name: str, endpoints: Mapping[str, Endpoint]) -> Address:
     """The address behind a name for which `is_elsewhere` holds. Raises ModelError if nobody can be asked there."""
     backend, _, rest = name.partition("/")
-    model, at, urls = rest.partition("@http")
+    model, at, after = rest.partition("@http")
     endpoint = endpoints.get(backend, Endpoint())
     service = SERVICES.get(backend)
     if not model:
-        raise ModelError(f"{name}: which model? A name is {backend}/MODEL, or {backend}/MODEL@URL")
+        raise ModelError(f"{backend}/: which model? A name is {backend}/MODEL, or {backend}/MODEL@URL")
+    urls = tuple(f"http{after}".split(",")) if at else endpoint.base_urls
     try:
-        given = tuple(clean_url(url) for url in f"http{urls}".split(",")) if at else endpoint.base_urls
+        given = tuple(dict.fromkeys(map(clean_url, urls)))
     except ValueError as error:
         raise ModelError(f"{backend}/{model}: {error}") from None
     if service is None:
@@ -148,25 +162,32 @@ def address_of(name: str, endpoints: Mapping[str, Endpoint]) -> Address:
             raise ModelError(
                 f"endpoints.{backend} has no base_urls, and is no known service; {did_you_mean(backend, SERVICES)}"
             )
-        service = Service(given[0], own=_at_home(given[0]))
+        service = Service(given[0], own=all(map(_at_home, given)))
     elif given and service.key and given != (service.base_url,):
         # The key of a service is not shown to another address unless the user says so.
-        service = Service(given[0], "", service.length, service.seeds, _at_home(given[0]))
+        service = replace(service, base_url=given[0], key="", own=all(map(_at_home, given)))
     if endpoint.key is not None:
-        service = Service(service.base_url, endpoint.key, service.length, service.seeds, service.own)
+        service = replace(service, key=endpoint.key)
     return Address(backend, model, given or (service.base_url,), service, endpoint)
 
 
 def clean_url(url: str) -> str:
     """An address without its last slash. Raises ValueError if it is none, or holds a password."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query:
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        parts, complete = urlsplit(""), None
+    if "@" in url or parts.query or parts.fragment:
         raise ValueError("an address must not hold a name, a password or a query; a key is named by `key`")
+    if not complete:
+        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8000/v1")
     return url.rstrip("/")
 
 
 def _at_home(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

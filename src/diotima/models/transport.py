@@ -6,7 +6,6 @@ server is opened, and stands in nothing that is written or told: where a server 
 """
 
 import asyncio
-import errno
 import os
 import re
 import ssl
@@ -84,7 +83,7 @@ class Server:
         except openai.APIStatusError as error:
             said = what_it_said(error.status_code, self._struck(error.response.content).decode(errors="replace"))
             raise ModelError(f"{self.url} answered {error.status_code}: {said}") from None
-        except (openai.OpenAIError, _TooLong, OSError) as error:
+        except (openai.OpenAIError, _TooLongError, OSError) as error:
             raise ModelError(f"{self.url}: {self._reason(error, self._timeout)}") from None
 
     async def close(self) -> None:
@@ -101,10 +100,10 @@ class Server:
             async with asyncio.timeout(seconds):
                 response: httpx2.Response = await asked
             if len(response.content) > LARGEST_BODY:  # it was compressed
-                raise _TooLong
+                raise _TooLongError
         except openai.APIStatusError as error:
             response = error.response
-        except (openai.OpenAIError, _TooLong, OSError) as error:
+        except (openai.OpenAIError, _TooLongError, OSError) as error:
             return Sent(None, reason=self._reason(error, seconds))
         return Sent(response.status_code, self._struck(response.content), response.headers)
 
@@ -143,7 +142,7 @@ class Server:
             await client.close()
 
 
-class _TooLong(Exception):
+class _TooLongError(Exception):
     """An answer beyond `LARGEST_BODY`."""
 
 
@@ -156,7 +155,7 @@ async def _limit_body(response: "httpx2.Response") -> None:
             async for piece in whole:
                 size += len(piece)
                 if size > LARGEST_BODY:
-                    raise _TooLong
+                    raise _TooLongError
                 yield piece
 
         async def aclose(self) -> None:
@@ -187,11 +186,15 @@ def _secret(key: str) -> str:
     secret = os.environ.get(key, "").strip()
     if not secret and not re.fullmatch("[A-Z_][A-Z0-9_]*", key):
         # It may be the key itself, which is not to be shown.
-        raise ModelError("`key` has to be the name of an environment variable such as LAB_KEY, and there is none so named")
+        raise ModelError(
+            "`key` has to be the name of an environment variable such as LAB_KEY, and there is none so named"
+        )
     if not secret:
         raise ModelError(f"the environment variable {key} is not set; it has to hold the key: export {key}=...")
     if not (secret.isascii() and secret.isprintable()) or " " in secret:
-        raise ModelError(f"what the environment variable {key} holds is no key: it has blanks or signs that keys have not")
+        raise ModelError(
+            f"what the environment variable {key} holds is no key: it has blanks or signs that keys have not"
+        )
     return secret
 
 
@@ -200,16 +203,16 @@ def _cause(error: BaseException, seconds: float) -> str:
     import aiohttp
 
     below = error
-    while below.__cause__ is not None:
+    while below.__cause__ is not None and type(below) is not TimeoutError:
         if isinstance(below, aiohttp.ClientPayloadError):
             return "the answer broke off"
         below = below.__cause__
-    if isinstance(below, _TooLong):
+    if isinstance(below, _TooLongError):
         return f"the answer is longer than {LARGEST_BODY // 2**20} MiB"
     if isinstance(below, aiohttp.ConnectionTimeoutError):
         return f"no connection in {CONNECT_SECONDS:g} seconds"
+    if isinstance(below, OSError) and below.errno and not isinstance(below, ssl.SSLError):
+        return os.strerror(below.errno) if below.errno > 0 else str(below.strerror)  # names that cannot be resolved
     if isinstance(below, TimeoutError):
         return f"no whole answer in {seconds:g} seconds"
-    if isinstance(below, OSError) and below.errno in errno.errorcode and not isinstance(below, ssl.SSLError):
-        return os.strerror(below.errno)
     return (" ".join(str(below).split()) or type(below).__name__)[:300]

@@ -86,11 +86,13 @@ def _table(runs: list[Listed]) -> "Table":
 
     rows = table("Begun", "Stage", "Tutors", "Lessons", "Calls", "Cost", "State", "Folder")
     for column in rows.columns:
-        column.no_wrap = column.header not in ("Tutors", "State")
+        column.no_wrap = column.header != "Folder"
     for one in runs:
         lessons = f"{one.lessons:,}" if one.expected is None else f"{one.lessons:,} of {one.expected:,}"
-        calls, cost = (f"{one.calls:,}", f"${one.cost:,.2f}") if one.calls else ("", "")
+        calls = f"{one.calls:,}" if one.calls else ""
+        cost = f"${one.cost:,.2f}" if one.cost else ""
         begun = one.begun[:16].replace("T", " ")
-        cells = (begun, one.stage, ", ".join(one.tutors), lessons, calls, cost, one.state, one.folder)
+        state = "running" if one.state.startswith("being") else one.state
+        cells = (begun, one.stage, ", ".join(one.tutors), lessons, calls, cost, state, one.folder)
         rows.add_row(*(Text(shown(cell)) for cell in cells))
     return rows

@@ -49,6 +49,8 @@ class Settings(base.Settings):
     """Of several lessons about the problem, show that of this tutor, by its label."""
     calls: bool = False
     """Show the calls to endpoints that the lesson and its exam needed, too."""
+    settings: bool = False
+    """Show every setting of the run, too."""
     follow: bool = False
     """Show the run again and again, until it is finished or Ctrl-C."""
 
@@ -93,7 +95,7 @@ def run(settings: Settings) -> dict[str, Any]:
             follow(settings.run, console)
         view = look(settings.run)
         if not settings.follow:
-            console.print(page(view))
+            console.print(page(view, settings.settings))
         return plain(view)
     if settings.follow:
         raise SettingsError("follow goes with a run: a lesson that is stored does not change")
@@ -147,14 +149,14 @@ def plain(view: View) -> dict[str, Any]:
     return told
 
 
-def page(view: View) -> "Group":
-    """The view for people."""
+def page(view: View, settings: bool = False) -> "Group":
+    """The view for people, with all ``settings`` of the run or the few that everyone wants to know."""
     from rich.console import Group
     from rich.text import Text
 
     status, manifest = view.status, view.status.manifest
     facts = table("", "", header=False)
-    for name, text in _facts(view):
+    for name, text in _facts(view, settings):
         facts.add_row(name, Text(shown(text)))
     parts: list[Any] = [Text(shown(f"{view.folder}: {manifest.stage}, {status.state}"), style="bold cyan"), facts]
     parts.append(_lessons_table(view))
@@ -165,7 +167,7 @@ def page(view: View) -> "Group":
     return Group(*parts)
 
 
-def _facts(view: View) -> list[tuple[str, str]]:
+def _facts(view: View, settings: bool) -> list[tuple[str, str]]:
     """The manifest in words."""
     manifest = view.status.manifest
     tutors = ", ".join(label if label == name else f"{label} ({name})" for label, name in manifest.tutors.items())
@@ -177,7 +179,7 @@ def _facts(view: View) -> list[tuple[str, str]]:
         "student": str(manifest.settings.get("student") or ""),
         "problems": str(manifest.settings.get("problems") or ""),
         "seed": "" if manifest.seed is None else str(manifest.seed),
-        "settings": "; ".join(f"{name} {_in_words(value)}" for name, value in others.items()),
+        "settings": "; ".join(f"{name} {_in_words(value)}" for name, value in others.items()) if settings else "",
         "made by": f"diotima {manifest.versions.get('diotima', '')} {manifest.commit}".strip(),
     }
     return [(name, text) for name, text in facts.items() if text]
@@ -209,14 +211,19 @@ def _progress(held: int, expected: int | None) -> tuple[str, str]:
 
 
 def _books_table(by_model: Mapping[str, Totals]) -> "Table":
+    """The calls to each model; what happened to none of them has no column."""
     from rich.text import Text
 
-    rows = table("Calls to", "Answered", "Failed", "On their way", "Unknown", "Reused", "Tokens in", "Out", "Cost")
+    books = [*by_model.items()]
+    if len(books) > 1:
+        books.append(("all", reduce(add, by_model.values())))
+    states = [name for name in ("failed", "sent", "unknown", "reused") if any(getattr(one, name) for _, one in books)]
+    headings = {"sent": "on their way"}
+    rows = table("Model", "Answered", *(headings.get(n, n).capitalize() for n in states), "Read", "Written", "Cost")
     for column in rows.columns[1:]:
         column.justify = "right"
-    books = [*by_model.items()]
-    for model, one in books if len(books) == 1 else [*books, ("all", reduce(add, by_model.values()))]:
-        counts = (one.answered, one.failed, one.sent, one.unknown, one.reused, one.prompt_tokens, one.reply_tokens)
+    for model, one in books:
+        counts = (one.answered, *(getattr(one, name) for name in states), one.prompt_tokens, one.reply_tokens)
         rows.add_row(Text(shown(model)), *(f"{count:,}" for count in counts), dollars(one.cost))
     return rows
 
