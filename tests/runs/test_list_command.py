@@ -57,7 +57,7 @@ def test_the_command(tmp_path: Path, capsys: Captured, monkeypatch: pytest.Monke
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["runs", "list", str(tmp_path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert f"evaluate ours, guide 4 12 $0.01 finished {tmp_path / 'a'}" in shown
+    assert "evaluate 4 12 $0.01 finished ours, guide" in shown
     assert main(["runs", "list", str(tmp_path), "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["summary"]["runs"]
     assert (one["lessons"], one["calls"]) == (4, 12)

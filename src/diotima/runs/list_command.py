@@ -84,15 +84,15 @@ def _listed(folder: Path) -> Listed:
 def _table(runs: list[Listed]) -> "Table":
     from rich.text import Text
 
-    rows = table("Begun", "Stage", "Tutors", "Lessons", "Calls", "Cost", "State", "Folder")
-    for column in rows.columns:
-        column.no_wrap = column.header != "Folder"
+    rows = table("Folder", "Begun", "Stage", "Lessons", "Calls", "Cost", "State", "Tutors")
+    for column in rows.columns[1:-1]:
+        column.no_wrap = True
     for one in runs:
         lessons = f"{one.lessons:,}" if one.expected is None else f"{one.lessons:,} of {one.expected:,}"
         calls = f"{one.calls:,}" if one.calls else ""
         cost = f"${one.cost:,.2f}" if one.cost else ""
-        begun = one.begun[:16].replace("T", " ")
+        begun = one.begun[5:16].replace("T", " ")
         state = "running" if one.state.startswith("being") else one.state
-        cells = (begun, one.stage, ", ".join(one.tutors), lessons, calls, cost, state, one.folder)
+        cells = (one.folder, begun, one.stage, lessons, calls, cost, state, ", ".join(one.tutors))
         rows.add_row(*(Text(shown(cell)) for cell in cells))
     return rows
