@@ -83,6 +83,7 @@ class Nursery:
 
     def start(self, *words: object, log: Path, fate: Fate = Fate(), **environment: str) -> "Victim":
         """Let ``diotima WORDS`` run; what it says on either output goes into ``log``."""
+        log.write_bytes(b"")  # here, or one that dies at birth would seem to say what the one before it said
         order = {"words": list(map(str, words)), "log": str(log), "fate": asdict(fate), "environment": environment}
         victim = Victim(self, self.ask(order), log)
         self._running.add(victim)
@@ -206,7 +207,7 @@ def _live(words: list[str], log: str, environment: dict[str, str], fate: Fate) -
     """Be `diotima` on the command line."""
     from diotima.cli import main as command_line
 
-    for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)):
+    for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY)):
         os.dup2(os.open(path, flags, 0o644), descriptor)
     os.dup2(1, 2)
     os.environ.update(environment)

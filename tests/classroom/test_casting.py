@@ -1,11 +1,14 @@
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.scripted import Script, ScriptedServer
 
 from diotima.classroom.casting import (
     LessonSettings,
     Part,
+    as_recorded,
     cast_early,
     cast_fingerprints,
     cast_learner,
@@ -23,7 +26,9 @@ from diotima.classroom.students import ModelStudent
 from diotima.classroom.tutors import guide
 from diotima.dialogue import TUTOR, Dialogue
 from diotima.errors import ModelError, PromptError, SettingsError
+from diotima.models.calls import Calls
 from diotima.models.chat import Sampling
+from diotima.models.endpoint import EndpointModel
 from diotima.models.opening import TINY
 from diotima.models.scripted import ScriptedModel, queue_of
 from diotima.models.weights import weights_fingerprint
@@ -208,3 +213,72 @@ def test_fingerprints_tell_weights_and_prompts(tmp_path: Path) -> None:
 def test_a_probability_is_one(name: str, value: float) -> None:
     with pytest.raises(SettingsError, match=f"{name} = "):
         load_settings(LessonSettings, overrides={name: value})
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    with ScriptedServer(Script(kind="vllm", models=("m", "n"))) as server:
+        yield server.url
+
+
+def test_a_model_behind_an_endpoint_plays_either_part(served: str) -> None:
+    settings = LessonSettings(student=f"vllm/n@{served}", tutor_max_tokens=33)
+    calls = Calls(settings)
+    tutor = cast_tutor(f"vllm/m@{served}", settings, 0.7, calls)
+    assert isinstance(tutor, Role)
+    assert isinstance(tutor.model, EndpointModel)
+    assert (tutor.prompt.name, tutor.sampling.temperature, tutor.sampling.max_tokens) == ("tutor/socratic", 0.7, 33)
+    student = cast_student(settings, calls)
+    assert isinstance(student, ModelStudent)
+    assert isinstance(student.model, EndpointModel)
+    assert tutor.model.calls is student.model.calls is calls
+    assert [line.address.name for line in calls.lines] == ["vllm/m", "vllm/n"]
+    assert cast_tutor(f"vllm/m@{served}", settings, 0.7, calls).model.line is tutor.model.line  # type: ignore[attr-defined]
+
+
+def test_an_endpoint_of_ones_own_by_its_name(served: str) -> None:
+    endpoints = {"lab": {"base_urls": [served], "at_once": 2}}
+    settings = load_settings(LessonSettings, overrides={"endpoints": endpoints, "student": "lab/m"})
+    student = cast_student(settings)
+    assert isinstance(student, ModelStudent)
+    assert isinstance(student.model, EndpointModel)
+    with pytest.raises(ModelError, match=r"'lab/m' has no weights on this machine|there is no model 'lab/m'"):
+        cast_student(LessonSettings(student="lab/m"))
+
+
+def test_a_tutor_elsewhere_is_there_before_the_run_and_may_not_see_more_than_it_should(served: str) -> None:
+    assert isinstance(cast_early(f"vllm/m@{served}", DEFAULT, 0.0, []), Role)
+    with pytest.raises(PromptError, match="uses answer, solution, but the tutor sees the question only"):
+        cast_early("vllm/m@http://127.0.0.1:9/v1", LessonSettings(tutor_prompt="tutor/tiny"), 0.0, [])
+
+
+def test_nobody_at_the_address_of_the_student() -> None:
+    settings = LessonSettings(student="vllm/m@http://127.0.0.1:9/v1")
+    for cast in (cast_student, cast_fingerprints):
+        with pytest.raises(
+            ModelError, match=r"student = vllm/m.*: nobody answers at .*simulated student is called learner"
+        ):
+            cast(settings)
+
+
+def test_what_is_served_is_part_of_who_plays_and_where_is_not(served: str) -> None:
+    with (
+        ScriptedServer(Script(kind="vllm", models=("m",))) as other,
+        ScriptedServer(Script(kind="vllm", models=("m",), weights="2")) as changed,
+    ):
+        one, same, else_ = (cast_fingerprints(DEFAULT, f"vllm/m@{url}") for url in (served, other.url, changed.url))
+    assert list(one["weights"]) == ["vllm/m"]
+    assert one == same
+    assert one["weights"] != else_["weights"]
+    assert one["prompts"] == else_["prompts"] == {"tutor/socratic": load_prompt("tutor/socratic").fingerprint}
+
+
+def test_a_run_is_what_decides_its_lessons_and_not_how_calls_are_made() -> None:
+    endpoints = {"lab": {"base_urls": ["http://gpu1/v1"], "key": "LAB_KEY", "timeout": 5, "extra": {"top_k": 5}}}
+    values = {"tutor": "lab/m@http://gpu2/v1", "student": "learner", "seed": 3, "endpoints": endpoints, "max_cost": 2.0}
+    settings = LessonSettings(endpoints=endpoints)  # type: ignore[arg-type]
+    kept = {"tutor": "lab/m", "student": "learner", "seed": 3, "extra": {"lab": {"top_k": 5}}}
+    assert as_recorded(settings, values) == kept
+    both = {"tutor": ["lab/m@http://gpu2/v1", "tiny", "a@http://b/v1"]}
+    assert as_recorded(settings, both)["tutor"] == ["lab/m", "tiny", "a@http://b/v1"]
+    assert as_recorded(DEFAULT, {"tutor": "lab/m", "prices": None}) == {"tutor": "lab/m"}

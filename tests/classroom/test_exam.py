@@ -9,6 +9,7 @@ from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Classroom
 from diotima.classroom.tutors import scripted_tutor
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
+from diotima.errors import CallRefused
 from diotima.problems.problem import Problem, Step
 from diotima.sandbox.world import World
 
@@ -135,3 +136,30 @@ def test_a_tutor_that_never_spoke() -> None:
     assert scores.pop("tutor_turns").value == 0.0
     assert {score.reason for score in scores.values()} == {"the tutor never spoke"}
     assert set(scores) | {"tutor_turns"} == set(conduct(Turn(TUTOR, "Hm.")))
+
+
+class TooLong(Examinee):
+    """Cannot be asked after any lesson, or at all."""
+
+    def __init__(self, even_before: bool = False) -> None:
+        super().__init__(ATTEMPTS)
+        self.even_before = even_before
+
+    async def attempts(self, problem: Problem, after: Dialogue, count: int) -> list[str]:
+        if after.turns or self.even_before:
+            raise CallRefused("vllm/m: 400: the context is too long")
+        return await super().attempts(problem, after, count)
+
+
+def test_an_exam_that_cannot_be_taken_after_a_long_lesson_is_an_error_and_no_failure() -> None:
+    scores = asyncio.run(Exam(TooLong(), 4).score(TAUGHT))
+    assert {name: score.state for name, score in scores.items()} == {
+        "solved_before": "valid", "control_sibling": "valid", "unread": "valid",
+        "solved_same": "error", "delta_same": "error", "solved_sibling": "error", "gain": "error",
+    }  # fmt: skip
+    assert scores["gain"].reason == "vllm/m: 400: the context is too long"
+
+
+def test_an_exam_that_cannot_be_taken_at_all_says_nothing_about_the_lesson() -> None:
+    with pytest.raises(CallRefused):
+        asyncio.run(Exam(TooLong(even_before=True), 4).score(TAUGHT))

@@ -5,6 +5,7 @@ import pytest
 
 from diotima.classroom.lesson import Classroom, Limits, side_by_side
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Tokens, Turn
+from diotima.errors import CallFailed, CallRefused
 from diotima.problems.problem import Problem
 
 PROBLEM = Problem("p", "How many?", "5")
@@ -172,3 +173,30 @@ def test_two_errors_at_the_same_moment_leave_no_warning(caplog: pytest.LogCaptur
 
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+class Refused(Speaker):
+    """Cannot go on after so many turns."""
+
+    def __init__(self, name: str, turns: int, error: type[CallFailed] = CallRefused) -> None:
+        super().__init__(name)
+        self.turns = turns
+        self.error = error
+
+    async def speak(self, dialogue: Dialogue) -> Turn:
+        if len(dialogue.by(self.name)) >= self.turns:
+            raise self.error("vllm/m: 400: the context is too long")
+        return await super().speak(dialogue)
+
+
+def test_a_chat_that_became_too_long_ends_the_lesson_and_is_kept() -> None:
+    dialogue = teach(tutor=Refused(TUTOR, 2))
+    assert speakers(dialogue) == "ststs"
+    assert dialogue.stop == "tutor could not go on: vllm/m: 400: the context is too long"
+
+
+def test_who_could_never_speak_or_only_failed_this_time_loses_the_lesson() -> None:
+    with pytest.raises(CallRefused):
+        teach(tutor=Refused(TUTOR, 0))
+    with pytest.raises(CallFailed):
+        teach(student=Refused(STUDENT, 2, CallFailed))

@@ -139,3 +139,13 @@ def test_other_problems_in_the_same_file_are_another_run(settings: Settings) -> 
     write_problems(World().problems(6, 1), Path(settings.problems))
     with pytest.raises(RunError, match="problems_fingerprint"):
         run(settings)
+
+
+def test_a_dry_run_says_what_it_would_cost_and_does_nothing(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run(settings.model_copy(update={"dry_run": True}))
+    assert isinstance(told, dict)
+    assert (told["problems"], told["lessons"], told["at_most"]["calls"]) == (6, 6, 0)
+    assert "6 lessons on 6 problems" in capsys.readouterr().out
+    assert not settings.out.exists()

@@ -105,7 +105,7 @@ def test_a_module_that_cannot_be_imported() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("gpt", "there is no model 'gpt'; use tiny, a folder, hf/NAME or package.module:factory"),
+        ("gpt", "there is no model 'gpt'; use tiny, a folder, hf/NAME, vllm/NAME, .* or package.module:factory"),
         ("", "there is no model ''"),
         ("vllm/x", "there is no model 'vllm/x'"),
         ("hf//no/such/folder", "hf//no/such/folder: there is no such folder"),

@@ -95,7 +95,11 @@ def test_the_order_of_fields_and_the_kind_of_a_number_are_nothing() -> None:
 
 def test_a_key_is_the_same_in_every_process() -> None:
     script = "from test_request import *; print(ask(schema=SCHEMA, stop=('a',)).key.hex())"
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join([*sys.path, os.path.dirname(__file__)])}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": os.pathsep.join([*sys.path, os.path.dirname(__file__)]),
+    }
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == ask(schema=SCHEMA, stop=("a",)).key.hex()
 

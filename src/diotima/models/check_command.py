@@ -67,7 +67,7 @@ def run(settings: Settings) -> dict[str, Any]:
     calls = Calls(settings)
     line = calls.line(settings.model)
     path = _cache(line)
-    told = None if settings.fresh else _kept(path)
+    kept = told = None if settings.fresh else _kept(path)
     if told is None:
         findings = calls.conduct(probe(calls, line))
         told = {
@@ -84,7 +84,10 @@ def run(settings: Settings) -> dict[str, Any]:
             write_json(path, told)
     from rich.console import Console
 
-    _print(told, Console(highlight=False))
+    console = Console(highlight=False)
+    _print(told, console)
+    if kept:
+        console.print(f"So it was on {kept['checked'][:10]}; --fresh asks again.")
     return told
 
 
@@ -234,5 +237,5 @@ def _print(told: dict[str, Any], console: "Console") -> None:
         honoured = Text(finding["honoured"], style=colours.get(finding["honoured"], ""))
         table.add_row(finding["what"], honoured, Text(finding["seen"]))
     context = f"{told['context']:,} tokens" if told["context"] else "not told"
-    console.print(Text(f"{told['model']}, served as {told['served']}, checked {told['checked']}; context: {context}"))
+    console.print(Text(f"{told['model']}, served as {told['served']}, context: {context}"))
     console.print(table)

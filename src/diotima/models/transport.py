@@ -62,6 +62,7 @@ class Server:
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncIterator[bytes]:
         """Ask for a reply in pieces; yields the lines of the event stream. Raises ModelError with what went wrong."""
+        import httpx2
         import openai
 
         rest = {name: value for name, value in body.items() if name not in ("messages", "model")}
@@ -70,20 +71,22 @@ class Server:
         opened = client.chat.completions.with_streaming_response.create(
             messages=body["messages"], model=body["model"], stream=True, extra_body=rest
         )
-        torn = b""
+        torn = bytearray()
         try:
             async with asyncio.timeout(self._timeout), opened as response:
                 # Not iter_lines, which also breaks lines where a model's text has U+2028 or U+0085.
                 async for piece in response.iter_bytes():
-                    *lines, torn = (torn + piece).split(b"\n")
-                    for line in lines:
-                        yield self._struck(line)
+                    torn += piece
+                    if b"\n" in piece:
+                        *lines, torn = torn.split(b"\n")
+                        for line in lines:
+                            yield self._struck(bytes(line))
             if torn:
-                yield self._struck(torn)
+                yield self._struck(bytes(torn))
         except openai.APIStatusError as error:
             said = what_it_said(error.status_code, self._struck(error.response.content).decode(errors="replace"))
             raise ModelError(f"{self.url} answered {error.status_code}: {said}") from None
-        except (openai.OpenAIError, _TooLongError, OSError) as error:
+        except (openai.OpenAIError, httpx2.HTTPError, _TooLongError, OSError) as error:
             raise ModelError(f"{self.url}: {self._reason(error, self._timeout)}") from None
 
     async def close(self) -> None:
