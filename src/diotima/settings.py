@@ -132,6 +132,10 @@ def _explain(cls: type[pydantic.BaseModel], item: Any) -> str:
         return f"{key} is not a setting; {did_you_mean(name, _names_beside(cls, item['loc']))}"
     if item["type"] == "missing":
         return f"{key} is missing and has no default"
+    if item["loc"][0] == "endpoints" and not isinstance(item["input"], int | float):
+        return (
+            f"{key}: {item['msg'].removeprefix('Value error, ')}"  # whoever took it for a place for keys is not quoted
+        )
     value = repr(item["input"])
     shown = value if len(value) <= 60 else value[:57] + "..."
     message = item["msg"].removeprefix("Value error, ")

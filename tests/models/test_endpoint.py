@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -8,9 +9,10 @@ from servers.scripted import Fault, Script, Service, serving
 from diotima.dialogue import Message
 from diotima.errors import CallFailed, ModelError
 from diotima.models.calls import Calls
-from diotima.models.chat import Sampling
+from diotima.models.chat import Reply, Sampling
 from diotima.models.endpoint import EndpointModel
 from diotima.models.services import EndpointSettings
+from diotima.runs.run import Run
 
 T = TypeVar("T")
 
@@ -88,3 +90,61 @@ def test_a_hundred_replies_at_once_go_by_at_once() -> None:
         assert service.seen.most_at_once <= 3
 
     play(Script(kind="vllm", median=0.001), use, endpoints={"vllm": {"at_once": 3}})
+
+
+def streaming(script: Script, folder: Path, use: Callable[[EndpointModel, Service, Run], Awaitable[T]]) -> T:
+    async def within() -> T:
+        async with serving(script) as service:
+            calls = Calls(tell=lambda sentence: None)
+            line = await asyncio.to_thread(calls.line, f"vllm/scripted@{service.url}")
+            with Run.create(folder, stage="chat", settings={}, seed=0) as record:
+                calls.keep_books_in(record)
+                return await use(EndpointModel(calls, line), service, record)
+
+    return asyncio.run(within())
+
+
+async def heard(model: EndpointModel, seed: int = 1) -> list[str | Reply]:
+    return [piece async for piece in model.stream(CHAT, Sampling(seed=seed))]
+
+
+def test_a_reply_in_pieces_is_the_same_and_is_paid_for_once(tmp_path: Path) -> None:
+    async def use(model: EndpointModel, service: Service, record: Run) -> None:
+        *pieces, reply = await heard(model)
+        assert len(pieces) > 2
+        assert isinstance(reply, Reply)
+        assert "".join(map(str, pieces)) == reply.text
+        assert await model.reply(CHAT, Sampling(seed=1)) == reply
+        assert await heard(model) == [reply.text, reply]
+        assert (record.ledger.totals().answered, len(service.seen.order)) == (1, 1)
+        assert record.ledger.totals().reply_tokens == reply.usage.reply_tokens
+
+    streaming(Script(kind="vllm"), tmp_path / "run", use)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "state"),
+    [("500", CallFailed, "failed"), ("401", ModelError, "failed"), ("cut", CallFailed, "unknown")],
+)
+def test_a_stream_that_fails_is_booked_and_not_begun_again(
+    kind: str, error: type[ModelError], state: str, tmp_path: Path
+) -> None:
+    async def use(model: EndpointModel, service: Service, record: Run) -> None:
+        with pytest.raises(error):
+            await heard(model)
+        assert len(service.seen.order) == 1
+        assert getattr(record.ledger.totals(), state) == 1
+
+    streaming(Script(kind="vllm", faults=(Fault(kind, first=1),)), tmp_path / "run", use)
+
+
+def test_whoever_stops_listening_has_paid_and_keeps_the_answer(tmp_path: Path) -> None:
+    async def use(model: EndpointModel, service: Service, record: Run) -> None:
+        pieces = model.stream(CHAT, Sampling(seed=1))
+        assert isinstance(await anext(pieces), str)
+        await pieces.aclose()  # type: ignore[attr-defined]
+        reply = await model.reply(CHAT, Sampling(seed=1))
+        assert reply.text
+        assert (record.ledger.totals().answered, len(service.seen.order)) == (1, 1)
+
+    streaming(Script(kind="vllm"), tmp_path / "run", use)

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from servers.scripted import Fault, Script, serving
 
-from diotima.errors import ModelError
 from diotima.models.answer import Answer, read_answer
 from diotima.models.events import assembled, is_stream, piece_of
-from diotima.models.transport import Server
+from diotima.models.transport import Sent, Server
 
 CHAT = [{"role": "system", "content": "Teach."}, {"role": "user", "content": "What is 2 + 3?"}]
 
@@ -101,7 +100,8 @@ async def both_ways(script: Script, **more: Any) -> tuple[Any, Any, list[bytes]]
     async with serving(script) as service:
         server = Server(service.url, "", 5)
         whole = await server.send(body)
-        lines = [line async for line in server.stream(body | {"stream": True})]
+        lines: list[bytes] = []
+        await server.send(body | {"stream": True}, lines.append)
         await server.close()
     return read_answer(whole.body), read_answer(b"\n".join(lines)), lines
 
@@ -125,13 +125,13 @@ def test_a_refusal_is_the_same_too() -> None:
 def test_a_stream_that_breaks_off_is_no_answer() -> None:
     lines: list[bytes] = []
 
-    async def play() -> None:
+    async def play() -> Sent:
         async with serving(Script(faults=(Fault("cut"),))) as service:
-            async for line in Server(service.url, "", 5).stream({"model": "m", "messages": CHAT, "stream": True}):
-                lines.append(line)
+            body = {"model": "m", "messages": CHAT, "stream": True}
+            return await Server(service.url, "", 5).send(body, lines.append)
 
-    with pytest.raises(ModelError, match="the answer broke off"):
-        asyncio.run(play())
+    sent = asyncio.run(play())
+    assert (sent.status, sent.reason, sent.left) == (None, "the answer broke off", True)
     assert lines
     assert not isinstance(read_answer(b"\n".join(lines)), Answer)
 

@@ -106,7 +106,7 @@ def test_a_key_is_the_same_in_every_process() -> None:
 
 def test_a_key_does_not_change_with_the_version_of_the_code() -> None:
     # If this fails, every call that was paid for is paid for again: raise KEY_VERSION only where answers change.
-    assert ask().key.hex() == "b8d5f4bfd290ede5179c6eda582a5b77500705115459ded735f3bcf08dfc0a23"
+    assert ask().key.hex() == "2edcc5b9ecd1771fd3bd35087575b21f44a4f30d87607d56e4c3f9eadb365773"
 
 
 def test_what_is_sent() -> None:
@@ -122,9 +122,11 @@ def test_what_is_sent() -> None:
         "logprobs": True,
         "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": SCHEMA}},
         "top_k": 5,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
     }
-    assert request.parameters.startswith('{"logprobs":true,"max_tokens":60,"model":"m"')
-    assert (request.sample, request.most_tokens, request.characters) == (2**40 + 5, 60, 20)
+    assert request.parameters.startswith('{"logprobs":true,"max_tokens":60,"min_p":0.0,"model":"m"')
+    assert (request.sample, request.most_tokens) == (2**40 + 5, 60)
 
 
 def test_a_schema_is_sent_in_the_order_in_which_it_is_to_be_filled() -> None:
@@ -133,8 +135,20 @@ def test_a_schema_is_sent_in_the_order_in_which_it_is_to_be_filled() -> None:
 
 
 def test_only_what_was_asked_for_is_sent() -> None:
-    assert set(ask(seed=None).body()) == {"model", "messages", "temperature", "max_tokens"}
-    assert set(ask(endpoint=laid_over(temperature=None, seed=None)).body()) == {"model", "messages", "max_tokens"}
+    asked = {"model", "messages", "temperature", "max_tokens"}
+    assert set(ask("openrouter/m", seed=None).body()) == asked | {"usage"}
+    assert set(ask("gemini/m", endpoint=laid_over(temperature=None)).body()) == asked - {"temperature"}
+
+
+def test_own_servers_are_told_to_cut_nothing_from_the_distribution() -> None:
+    for name, uncut in (
+        ("vllm/m", {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}),
+        ("llamacpp/m", {"top_p": 1.0, "top_k": 0, "min_p": 0.0}),
+        ("ollama/m", {"top_p": 1.0}),
+    ):
+        assert ask(name).body().items() >= uncut.items()
+        assert ask(name, top_p=0.5).body()["top_p"] == 0.5
+        assert ask(name, endpoint=laid_over(top_k=20)).body()["top_k"] == 20
 
 
 def test_services_differ() -> None:

@@ -22,7 +22,9 @@ from diotima.scoring.leakage import LeakMeter
 def lessons():
     """Lessons by the shipped tutor, greedy, on unseen problems."""
     torch.set_num_threads(1)
-    role = model_role(load_local(TINY, "tiny"), Part("tutor/tiny", "solution"), LessonSettings(tutor_max_tokens=80), 0.0)
+    role = model_role(
+        load_local(TINY, "tiny"), Part("tutor/tiny", "solution"), LessonSettings(tutor_max_tokens=80), 0.0
+    )
     classroom = Classroom(role, Learner())
 
     async def held():

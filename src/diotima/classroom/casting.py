@@ -211,11 +211,13 @@ def student_fingerprints(settings: StudentSettings, calls: Calls | None = None) 
 def _fingerprints(
     models: Iterable[str], prompts: Iterable[Prompt], settings: StudentSettings, calls: Calls | None
 ) -> dict[str, dict[str, str]]:
-    weights = {}
+    weights: dict[str, str] = {}
     for name in models:
         if is_elsewhere(name, settings.endpoints):
             line = (calls or Calls(settings)).line(name)
-            weights[line.address.name] = line.served.fingerprint
+            known = weights.get(line.address.name, line.served.fingerprint)
+            both = sorted({*known.split(" and "), line.served.fingerprint})  # a tutor and a student at two addresses
+            weights[line.address.name] = " and ".join(both)
         elif folder := _folder(name, settings):
             weights[name] = weights_fingerprint(folder)
     return {"weights": weights, "prompts": {prompt.name: prompt.fingerprint for prompt in prompts}}
@@ -266,7 +268,8 @@ def _explained(settings: StudentSettings) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise ModelError(f"student = {settings.student}: {error} (the simulated student is called learner)") from None
+        name = without_urls(settings.student, settings.endpoints)  # an address may hold a password
+        raise ModelError(f"student = {name}: {error} (the simulated student is called learner)") from None
 
 
 def furnish(tutor: Participant, student: Participant, settings: LessonSettings) -> Classroom:

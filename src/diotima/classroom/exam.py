@@ -35,8 +35,8 @@ class Exam:
 
     ``solved_before`` and ``solved_same``: this problem, before and after. ``solved_sibling`` and ``control_sibling``:
     its sibling, after the lesson and without any. ``delta_same`` and ``gain``: the differences. A problem without
-    a sibling has no sibling scores, and an exam that the student's model cannot take (the lesson before it is too long for
-    it) is an error, not a failure. ``unread``: the share of all attempts whose answer could not be compared with the
+    a sibling has no sibling scores, and an exam that the student's model cannot take (the lesson before it is too long)
+    is an error, not a failure. ``unread``: the share of all attempts whose answer could not be compared with the
     reference; they count neither as solved nor as not. An attempt that names no answer at all has not solved it.
     """
 

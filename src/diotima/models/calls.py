@@ -22,16 +22,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from diotima.dialogue import split_reply
 from diotima.errors import CallFailed, CallRefused, ModelError, SettingsError, Terminated
 from diotima.models import prices
 from diotima.models.answer import Answer, Unreadable, read_answer
 from diotima.models.budget import Budget, BudgetLimits, Reservation, Spent
+from diotima.models.events import heard_in
 from diotima.models.flow import Ending, Gate
 from diotima.models.request import Request
 from diotima.models.retrying import Fate, Patience, classify, retry_after, what_it_said
@@ -250,6 +252,36 @@ class Calls:
             await self._ledger.adopt(_intent(line, request, 0, 0), kept)
         return answer
 
+    async def stream(self, line: Line, request: Request) -> AsyncIterator[str | Answer]:
+        """What is to be heard of a reply, piece by piece, and at last the whole answer.
+
+        Booked like any other call, but tried once: what has been heard cannot be taken back. One that was answered
+        before comes in one piece. Raises CallFailed, or ModelError if no call can be had.
+        """
+        kept = self._ledger.answered(request.key) if self._ledger else None
+        if kept is not None and isinstance(answer := read_answer(kept.body), Answer):
+            yield split_reply(answer.reply.text)[0]
+            yield answer
+            return
+        pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+        async def ask() -> Answer:
+            try:
+                attempt = await self._attempt(line, request, pieces.put_nowait)
+            finally:
+                pieces.put_nowait(None)
+            if attempt.answer is None:
+                kind = ModelError if attempt.fate == "run" else CallFailed
+                raise kind(f"{line.address.name}: {attempt.reason}")
+            return attempt.answer
+
+        task = self._asked[request.key] = asyncio.create_task(ask())
+        task.add_done_callback(lambda _: self._asked.pop(request.key, None))
+        while (piece := await pieces.get()) is not None:
+            if text := heard_in(piece):
+                yield text
+        yield await asyncio.shield(task)
+
     async def _ask(self, line: Line, request: Request) -> Answer:
         since, random = time.monotonic(), Random(request.key)
         for number in itertools.count(1):
@@ -274,7 +306,7 @@ class Calls:
             raise asyncio.CancelledError
         await asyncio.sleep(seconds)
 
-    async def _attempt(self, line: Line, request: Request) -> _Attempt:
+    async def _attempt(self, line: Line, request: Request, hear: Callable[[bytes], None] | None = None) -> _Attempt:
         """Send a request once, booked before and after."""
         server, gate = min(line.servers, key=lambda pair: (pair[1].running + pair[1].waiting) / pair[1].limit)
         cost, tokens = most_it_takes(line, request)
@@ -287,7 +319,7 @@ class Calls:
             reservation = await self._budget.reserve(cost, tokens)
             spent = (cost, tokens)
             try:
-                sent, outcome, done = await self._exchange(line, request, server, reservation)
+                sent, outcome, done = await self._exchange(line, request, server, reservation, hear)
                 spent = spent_on(outcome, reservation)
             finally:
                 self._budget.settle(reservation, *spent)
@@ -297,7 +329,12 @@ class Calls:
         return done
 
     async def _exchange(
-        self, line: Line, request: Request, server: Server, reserved: Reservation
+        self,
+        line: Line,
+        request: Request,
+        server: Server,
+        reserved: Reservation,
+        hear: Callable[[bytes], None] | None,
     ) -> tuple[Sent, Outcome, _Attempt]:
         task = asyncio.current_task()
         assert task is not None
@@ -307,7 +344,7 @@ class Calls:
         self._on_their_way.add(task)
         self.sent += 1
         try:
-            sent = await server.send(request.body())
+            sent = await server.send(request.body(), hear)
             done = _read(sent)
             outcome = _outcome(line, sent, done, reserved)
             if self._ledger is not None:
@@ -356,7 +393,8 @@ def _read(sent: Sent) -> _Attempt:
 def _outcome(line: Line, sent: Sent, done: _Attempt, reserved: Reservation) -> Outcome:
     """What goes into the books. An answer without usage costs what was reserved; an error costs nothing."""
     if sent.status is None:
-        return Outcome("unknown", None, "", Used(), None, done.reason, None)
+        state: Literal["unknown", "failed"] = "unknown" if sent.left else "failed"
+        return Outcome(state, None, "", Used(), None if sent.left else 0, done.reason, None)
     answer = done.answer
     if answer is None:
         cost = reserved.cost if sent.status == 200 else 0

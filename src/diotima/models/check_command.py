@@ -22,7 +22,6 @@ from diotima.errors import CallFailed, ModelError, SettingsError
 from diotima.models.answer import Answer
 from diotima.models.calls import Calls, Line
 from diotima.models.chat import Reply, Sampling
-from diotima.models.events import piece_of
 from diotima.models.request import request_for
 from diotima.models.services import EndpointSettings, is_elsewhere
 from diotima.runs.manifest import timestamp, write_json
@@ -167,17 +166,12 @@ async def probe(calls: Calls, line: Line) -> list[Finding]:
         return ("yes" if written <= _LENGTH else "ignored"), f"{written} tokens of {_LENGTH}"
 
     async def streaming() -> tuple[str, str]:
-        server, _ = line.servers[0]
-        body = request_for(line.address, line.served.fingerprint, _COUNT, warm).body() | {"stream": True}
-        try:
-            pieces = [piece async for text in server.stream(body) if (piece := piece_of(text)) is not None]
-        except (ModelError, ValueError) as error:
-            return "refused", str(error)
-        told = sum(bool(piece.get("choices")) for piece in pieces)
-        counted = "with" if any(piece.get("usage") for piece in pieces) else "without"
-        if told < 3:  # one to begin with, one to end with
+        request = request_for(line.address, line.served.fingerprint, _COUNT, warm)
+        *pieces, whole = [piece async for piece in calls.stream(line, request)]
+        if len(pieces) < 2:
             return "ignored", "the reply came as a whole"
-        return "yes", f"{told} pieces, {counted} a count of tokens at the end"
+        counted = "with" if isinstance(whole, Answer) and whole.usage else "without"
+        return "yes", f"{len(pieces)} pieces, {counted} a count of tokens at the end"
 
     async def counting() -> tuple[str, str]:
         usage = first.usage

@@ -29,6 +29,15 @@ def piece_of(line: bytes) -> dict[str, Any] | None:
     return piece
 
 
+def heard_in(line: bytes) -> str:
+    """What is to be heard in one line, "" if it is torn or holds nothing."""
+    try:
+        content = _delta(piece_of(line) or {}).get("content")
+    except ValueError:
+        return ""
+    return content if isinstance(content, str) else ""
+
+
 def assembled(body: bytes) -> dict[str, Any]:
     """The whole answer. Raises ValueError if a line is torn or the stream broke off before its end."""
     return _joined([piece for line in body.splitlines() if (piece := piece_of(line)) is not None])

@@ -40,11 +40,6 @@ class Request:
         chat = [{"role": message.role, "content": message.content} for message in self.messages]
         return {**json.loads(self.parameters), "messages": chat}
 
-    @property
-    def characters(self) -> int:
-        """The length of the chat."""
-        return sum(len(message.content) for message in self.messages)
-
 
 def request_for(address: Address, served: str, messages: Sequence[Message], sampling: Sampling) -> Request:
     """The request for a reply; ``served``: the fingerprint of what the server serves under this name."""
@@ -65,6 +60,7 @@ def parameters_of(address: Address, sampling: Sampling) -> dict[str, Any]:
         "temperature": float(sampling.temperature),
         service.length: sampling.max_tokens,
     }
+    fields |= service.uncut
     if sampling.top_p != 1:
         fields["top_p"] = sampling.top_p
     if sampling.seed is not None and service.seeds:
@@ -76,7 +72,7 @@ def parameters_of(address: Address, sampling: Sampling) -> dict[str, Any]:
     if sampling.schema is not None:
         form = {"name": "reply", "strict": True, "schema": dict(sampling.schema)}
         fields["response_format"] = {"type": "json_schema", "json_schema": form}
-    if address.backend == "openrouter":
+    if address.kind == "openrouter":
         fields["usage"] = {"include": True}  # else it does not tell what the call cost
     fields |= address.endpoint.extra
     return {name: value for name, value in fields.items() if value is not None}

@@ -56,15 +56,15 @@ async def ask_what_is_served(address: Address, server: Server) -> Served:
             f"{address.name}: {server.url} answered {listed.status} ({_words(listed)}); "
             f"is {address.service.key or 'the key'} right? `key` in endpoints names the variable that holds it"
         )
-    has_no_list = listed.status in (404, 405) and address.backend not in _PAGES
+    has_no_list = listed.status in (404, 405) and address.kind not in _PAGES
     if listed.status != 200 and not has_no_list:
         raise _cannot_tell(address, f"{server.url}/models", listed)
     models = _list(listed)
     entry = next((models[name] for name in _names(address) if name in models), None)
-    loads_any = address.backend == "llamacpp" and len(models) == 1  # it answers to every name
+    loads_any = address.kind == "llamacpp" and len(models) == 1  # it answers to every name
     if entry is None and loads_any:
         entry = next(iter(models.values()))
-    tells_all = address.backend in _PAGES or (models and (address.service.own or address.backend == "openrouter"))
+    tells_all = address.kind in _PAGES or (models and (address.service.own or address.kind == "openrouter"))
     if entry is None and tells_all:
         near = difflib.get_close_matches(address.model, models, 5, 0.4) or sorted(models)[:5] or ["nothing"]
         raise ModelError(f"{address.name} is not served at {server.url}; served there: {', '.join(near)}")
@@ -81,16 +81,16 @@ async def ask_what_is_served(address: Address, server: Server) -> Served:
 
 def _names(address: Address) -> tuple[str, ...]:
     """The names under which the model may stand in a list."""
-    if address.backend == "ollama":
+    if address.kind == "ollama":
         return (address.model, f"{address.model}:latest")
-    if address.backend == "openrouter":  # a model's variants, such as :nitro, are not listed
+    if address.kind == "openrouter":  # a model's variants, such as :nitro, are not listed
         return (address.model, address.model.rpartition(":")[0])
     return (address.model,)
 
 
 def _cannot_tell(address: Address, page: str, sent: Sent) -> ModelError:
     said = sent.reason if sent.status is None else f"{sent.status}: {_words(sent)}"
-    remedy = "has it started, and does its address end with /v1?" if address.backend in _PAGES else "try again"
+    remedy = "has it started, and does its address end with /v1?" if address.kind in _PAGES else "try again"
     return ModelError(f"{address.name}: {page} does not tell what is served ({said}); {remedy}")
 
 
@@ -120,12 +120,12 @@ def _weights(place: object) -> dict[str, str]:
 async def _more_facts(address: Address, server: Server) -> dict[str, str]:
     """What the three kinds of own servers tell elsewhere; a server of another kind has none of these pages."""
     root = server.url.removesuffix("/v1")
-    wanted = _PAGES.get(address.backend, ("/props", "/version"))
+    wanted = _PAGES.get(address.kind, ("/props", "/version"))
     facts: dict[str, str] = {}
     for page, sent in zip(wanted, await asyncio.gather(*(server.get(root + page) for page in wanted)), strict=True):
         told = _object(sent)
         fails = sent.status is None or sent.status >= 500 or (sent.status == 200 and not told)
-        if fails and address.backend in _PAGES:
+        if fails and address.kind in _PAGES:
             raise _cannot_tell(address, root + page, sent)
         if page == "/props" and isinstance(path := told.get("model_path"), str):
             facts |= {"model_path": Path(path).name, **_weights(path)}

@@ -13,9 +13,9 @@ A key is never a setting: a setting holds the name of the environment variable w
 import ipaddress
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
@@ -31,7 +31,9 @@ class Service:
 
     ``key``: the environment variable with the key, "" if none is needed. ``length``: how the field is called that
     limits a reply. ``seeds``: whether a request may carry a seed (Gemini refuses it). ``own``: a server of the user's,
-    which costs nothing and queues instead of refusing.
+    which costs nothing and queues instead of refusing. ``uncut``: fields that switch off what the server would cut from
+    the model's distribution of its own accord (llama.cpp: top_k 40, min_p 0.05; vLLM: what the model's
+    generation_config says), so that what is asked for is what is drawn, as in this process.
     """
 
     base_url: str
@@ -39,15 +41,20 @@ class Service:
     length: str = "max_tokens"
     seeds: bool = True
     own: bool = False
+    uncut: Mapping[str, float] = field(default_factory=dict)
 
 
 SERVICES: Mapping[str, Service] = {
     "openai": Service("https://api.openai.com/v1", "OPENAI_API_KEY", length="max_completion_tokens"),
     "openrouter": Service("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
     "gemini": Service("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", seeds=False),
-    "vllm": Service("http://127.0.0.1:8000/v1", own=True),
-    "ollama": Service("http://127.0.0.1:11434/v1", own=True),
-    "llamacpp": Service("http://127.0.0.1:8080/v1", own=True),
+    "vllm": Service(
+        "http://127.0.0.1:8000/v1",
+        own=True,
+        uncut={"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    ),
+    "ollama": Service("http://127.0.0.1:11434/v1", own=True, uncut={"top_p": 1.0}),
+    "llamacpp": Service("http://127.0.0.1:8080/v1", own=True, uncut={"top_p": 1.0, "top_k": 0, "min_p": 0.0}),
 }
 
 
@@ -71,6 +78,8 @@ class Endpoint(Settings):
 
     base_urls: Annotated[tuple[str, ...], pydantic.BeforeValidator(_as_tuple)] = ()
     """Addresses that serve the same models, up to and with /v1."""
+    kind: Literal["openai", "openrouter", "gemini", "vllm", "ollama", "llamacpp"] | None = None
+    """The known service that one of your own is like, vllm for one; decides which fields are sent and what is asked."""
     key: str | None = None
     """The name of the environment variable that holds the key, never the key."""
     at_once: PositiveInt = 64
@@ -132,6 +141,11 @@ class Address:
         """What it is called, wherever it is served."""
         return f"{self.backend}/{self.model}"
 
+    @property
+    def kind(self) -> str:
+        """The known service that this is, or is like."""
+        return self.endpoint.kind or self.backend
+
 
 def is_elsewhere(name: str, endpoints: Mapping[str, Endpoint]) -> bool:
     """Whether a model of that name is asked over the network."""
@@ -162,7 +176,9 @@ def address_of(name: str, endpoints: Mapping[str, Endpoint]) -> Address:
             raise ModelError(
                 f"endpoints.{backend} has no base_urls, and is no known service; {did_you_mean(backend, SERVICES)}"
             )
-        service = Service(given[0], own=all(map(_at_home, given)))
+        own = all(map(_at_home, given))
+        like = SERVICES.get(endpoint.kind or "", Service(""))
+        service = replace(like, base_url=given[0], key="", own=own or like.own)
     elif given and service.key and given != (service.base_url,):
         # The key of a service is not shown to another address unless the user says so.
         service = replace(service, base_url=given[0], key="", own=all(map(_at_home, given)))

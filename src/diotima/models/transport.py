@@ -9,12 +9,11 @@ import asyncio
 import os
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from diotima.errors import ModelError
-from diotima.models.retrying import what_it_said
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,12 +26,17 @@ SHORTEST_SECRET = 10  # characters; what is shorter (EMPTY, ollama) is a word of
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of sending a request. ``status`` is None where no whole answer came; then ``reason`` says why."""
+    """What came of sending a request.
+
+    ``status`` is None where no whole answer came; then ``reason`` says why, and ``left`` whether the request may have
+    reached the server: where there was no connection it cannot have been billed.
+    """
 
     status: int | None
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    left: bool = True
 
 
 class Server:
@@ -46,48 +50,23 @@ class Server:
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def send(self, body: Mapping[str, Any]) -> Sent:
-        """Ask for a reply, once."""
+    async def send(self, body: Mapping[str, Any], hear: Callable[[bytes], None] | None = None) -> Sent:
+        """Ask for a reply, once. With ``hear`` it is asked for in pieces, and every line of events is handed over."""
         import httpx2
 
         client = await self._opened()
-        return await self._settled(client.post("/chat/completions", cast_to=httpx2.Response, body=dict(body)))
+        if hear is not None:
+            return await self._settled(self._in_pieces(client, body, hear))
+        return await self._settled(
+            self._whole(client.post("/chat/completions", cast_to=httpx2.Response, body=dict(body)))
+        )
 
     async def get(self, path: str, seconds: float = CONNECT_SECONDS) -> Sent:
         """Read something of the server at a whole address, or at a path behind its own."""
         import httpx2
 
         client = await self._opened()
-        return await self._settled(client.get(path, cast_to=httpx2.Response), seconds)
-
-    async def stream(self, body: Mapping[str, Any]) -> AsyncIterator[bytes]:
-        """Ask for a reply in pieces; yields the lines of the event stream. Raises ModelError with what went wrong."""
-        import httpx2
-        import openai
-
-        rest = {name: value for name, value in body.items() if name not in ("messages", "model")}
-        rest["stream_options"] = {"include_usage": True}
-        client = await self._opened()
-        opened = client.chat.completions.with_streaming_response.create(
-            messages=body["messages"], model=body["model"], stream=True, extra_body=rest
-        )
-        torn = bytearray()
-        try:
-            async with asyncio.timeout(self._timeout), opened as response:
-                # Not iter_lines, which also breaks lines where a model's text has U+2028 or U+0085.
-                async for piece in response.iter_bytes():
-                    torn += piece
-                    if b"\n" in piece:
-                        *lines, torn = torn.split(b"\n")
-                        for line in lines:
-                            yield self._struck(bytes(line))
-            if torn:
-                yield self._struck(bytes(torn))
-        except openai.APIStatusError as error:
-            said = what_it_said(error.status_code, self._struck(error.response.content).decode(errors="replace"))
-            raise ModelError(f"{self.url} answered {error.status_code}: {said}") from None
-        except (openai.OpenAIError, httpx2.HTTPError, _TooLongError, OSError) as error:
-            raise ModelError(f"{self.url}: {self._reason(error, self._timeout)}") from None
+        return await self._settled(self._whole(client.get(path, cast_to=httpx2.Response)), seconds)
 
     async def close(self) -> None:
         """Close all connections; the next request opens new ones."""
@@ -95,20 +74,48 @@ class Server:
         if opened is not None and self._loop is asyncio.get_running_loop():
             await opened.aclose()
 
-    async def _settled(self, asked: Any, seconds: float | None = None) -> Sent:
+    async def _whole(self, asked: "Awaitable[httpx2.Response]") -> Sent:
+        response = await asked
+        if len(response.content) > LARGEST_BODY:  # it was compressed
+            raise _TooLongError
+        return Sent(response.status_code, self._struck(response.content), response.headers)
+
+    async def _in_pieces(self, client: "AsyncOpenAI", body: Mapping[str, Any], hear: Callable[[bytes], None]) -> Sent:
+        rest = {name: value for name, value in body.items() if name not in ("messages", "model")}
+        rest["stream_options"] = {"include_usage": True}
+        lines: list[bytes] = []
+
+        def heard(line: bytes) -> None:
+            lines.append(self._struck(line))
+            hear(lines[-1])
+
+        torn = bytearray()
+        async with client.chat.completions.with_streaming_response.create(
+            messages=body["messages"], model=body["model"], stream=True, extra_body=rest
+        ) as response:
+            # Not iter_lines, which also breaks lines where a model's text has U+2028 or U+0085.
+            async for piece in response.iter_bytes():
+                torn += piece
+                if b"\n" in piece:
+                    *whole, torn = torn.split(b"\n")
+                    for line in whole:
+                        heard(bytes(line))
+        if torn:
+            heard(bytes(torn))
+        return Sent(200, b"\n".join(lines), response.headers)
+
+    async def _settled(self, asked: Awaitable[Sent], seconds: float | None = None) -> Sent:
+        import httpx2
         import openai
 
         seconds = self._timeout if seconds is None else seconds
         try:
             async with asyncio.timeout(seconds):
-                response: httpx2.Response = await asked
-            if len(response.content) > LARGEST_BODY:  # it was compressed
-                raise _TooLongError
+                return await asked
         except openai.APIStatusError as error:
-            response = error.response
-        except (openai.OpenAIError, _TooLongError, OSError) as error:
-            return Sent(None, reason=self._reason(error, seconds))
-        return Sent(response.status_code, self._struck(response.content), response.headers)
+            return Sent(error.response.status_code, self._struck(error.response.content), error.response.headers)
+        except (openai.OpenAIError, httpx2.HTTPError, _TooLongError, OSError) as error:
+            return Sent(None, reason=self._reason(error, seconds), left=_left(error))
 
     def _reason(self, error: BaseException, seconds: float) -> str:
         return self._struck(_cause(error, seconds).encode()).decode()
@@ -199,6 +206,19 @@ def _secret(key: str) -> str:
             f"what the environment variable {key} holds is no key: it has blanks or signs that keys have not"
         )
     return secret
+
+
+def _left(error: BaseException) -> bool:
+    """Whether a request may have been sent before this happened."""
+    import aiohttp
+
+    never = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, never):
+            return False
+        below = below.__cause__
+    return True
 
 
 def _cause(error: BaseException, seconds: float) -> str:
