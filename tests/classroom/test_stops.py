@@ -109,7 +109,7 @@ def test_a_second_interrupt_does_not_wait(stage: Stage) -> None:
     began = time.monotonic()
     victim.send(signal.SIGINT)
     code = victim.wait()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < LAST_SECONDS
     assert code == 130, victim.said
     assert "go on with: diotima teach" in victim.said
     assert "Traceback" not in victim.said
@@ -126,7 +126,7 @@ def test_a_server_that_hangs_does_not_hold_up_a_stop(stage: Stage) -> None:
     assert victim.wait() == 143
     took = time.monotonic() - began
     print(f"stopped in {took:.2f} s")
-    assert took < LAST_SECONDS + 2  # and not the 600 seconds for which a call may take its time
+    assert took < LAST_SECONDS + 6  # on a busy machine; and not the 600 seconds that a call may take
     assert sum(row.state in ("unknown", "sent") for row in books_of(stage.out)) == LESSONS
     stage.prove(excess=LESSONS)
     assert f"at most {LESSONS} calls" in (stage.out.parent / "log").read_text()

@@ -1,6 +1,7 @@
 """Calls to endpoints: what goes wrong is booked as what it was, asked again where that helps, and paid for once."""
 
 import asyncio
+import gc
 import json
 import shutil
 import threading
@@ -246,11 +247,33 @@ def test_an_answer_from_another_run_is_taken_over_once(tmp_path: Path) -> None:
 
 def test_what_is_on_its_way_at_the_end_is_kept(tmp_path: Path) -> None:
     async def use(desk: Desk) -> None:
-        await asyncio.wait([asyncio.create_task(desk.ask(seed)) for seed in range(12)], timeout=0.1)
-        assert desk.server.seen.in_flight == 8
+        lessons = [asyncio.create_task(desk.ask(seed)) for seed in range(12)]
+        while desk.server.seen.in_flight < 8:
+            await asyncio.sleep(0.01)
+        for lesson in lessons:
+            lesson.cancel()
 
-    play(use, tmp_path / "run", latency=0.3)
+    play(use, tmp_path / "run", latency=0.5)
     assert [row.state for row in books_of(tmp_path / "run")] == ["answered"] * 8
+
+
+def test_a_failure_that_nobody_waits_for_is_told_to_nobody(tmp_path: Path) -> None:
+    """Its lesson was cancelled, as others are when a run stops; asyncio would print a traceback."""
+    complaints: list[dict[str, Any]] = []
+
+    async def use(desk: Desk) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        lesson = asyncio.create_task(desk.ask(text="poison"))
+        while not desk.rows:
+            await asyncio.sleep(0)
+        lesson.cancel()
+        while [row.state for row in desk.rows] != ["failed"]:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    play(use, tmp_path / "run", Fault("400", when="poison"))
+    assert complaints == []
 
 
 def test_the_budget_is_never_exceeded(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Our own client against a real server with the tiny tutor: whole commands, the same weights in this process beside them.
+"""Our own client against a real server with the tiny tutor: whole commands, and the same weights in this process.
 
 Like `test_llama.py` run by `make test-servers`, and asked of vLLM where DIOTIMA_TEST_SERVER names it.
 """
@@ -125,7 +125,7 @@ def test_a_stop_takes_under_five_seconds(tiny: str, problems: str, tmp_path: Pat
     process = subprocess.Popen([sys.executable, "-m", "diotima", *words], stderr=subprocess.PIPE, text=True)
     for _ in range(200):
         time.sleep(0.1)
-        if (tmp_path / "run" / "run.db").exists() and books(tmp_path / "run").answered > 50:
+        if (tmp_path / "run" / "manifest.json").exists() and books(tmp_path / "run").answered > 50:
             break
     before = time.monotonic()
     process.send_signal(signal.SIGTERM)

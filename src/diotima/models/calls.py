@@ -243,8 +243,13 @@ class Calls:
                 work = self._ask(line, request)
             task = asyncio.create_task(work)
             self._asked[request.key] = task
-            task.add_done_callback(lambda _: self._asked.pop(request.key, None))
+            task.add_done_callback(lambda done: self._answered(request.key, done))
         return await asyncio.shield(task)
+
+    def _answered(self, key: bytes, done: "asyncio.Task[Answer]") -> None:
+        self._asked.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # looked at, or asyncio complains of it where everybody who waited has left
 
     async def _adopt(self, line: Line, request: Request, kept: Kept, answer: Answer) -> Answer:
         """Take an answer over from another run, once for all who ask for it."""
