@@ -219,12 +219,12 @@ def test_what_is_heard_of_a_reply(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "keeps"),
     [
-        ('{"number": 5}', True),
-        (' {"number": -5}\n', True),
-        ('{"number": true}', False),
-        ('{"number": 5.0}', False),
-        ('{"number": 5, "more": 1}', False),
-        ('```json\n{"number": 5}\n```', False),
+        ('{"tide": "ebb"}', True),
+        (' {"tide": "flow"}\n', True),
+        ('{"tide": true}', False),
+        ('{"tide": "high"}', False),
+        ('{"tide": "ebb", "more": 1}', False),
+        ('```json\n{"tide": "ebb"}\n```', False),
         ("[5]", False),
         ("{}", False),
         ("The sea is 5.", False),

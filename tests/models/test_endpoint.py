@@ -104,7 +104,7 @@ def streaming(script: Script, folder: Path, use: Callable[[EndpointModel, Servic
     return asyncio.run(within())
 
 
-async def heard(model: EndpointModel, seed: int = 1) -> list[str | Reply]:
+async def heard(model: EndpointModel, seed: int | None = 1) -> list[str | Reply]:
     return [piece async for piece in model.stream(CHAT, Sampling(seed=seed))]
 
 
@@ -118,6 +118,16 @@ def test_a_reply_in_pieces_is_the_same_and_is_paid_for_once(tmp_path: Path) -> N
         assert await heard(model) == [reply.text, reply]
         assert (record.ledger.totals().answered, len(service.seen.order)) == (1, 1)
         assert record.ledger.totals().reply_tokens == reply.usage.reply_tokens
+
+    streaming(Script(kind="vllm"), tmp_path / "run", use)
+
+
+def test_a_draw_without_a_name_is_asked_for_every_time(tmp_path: Path) -> None:
+    async def use(model: EndpointModel, service: Service, record: Run) -> None:
+        await heard(model, None)
+        await heard(model, None)
+        await model.reply(CHAT, Sampling())
+        assert (record.ledger.totals().answered, len(service.seen.order)) == (3, 3)
 
     streaming(Script(kind="vllm"), tmp_path / "run", use)
 

@@ -60,6 +60,18 @@ class Line:
     price: prices.Price | None
     servers: tuple[tuple[Server, Gate], ...]
 
+    def least_busy(self) -> tuple[Server, Gate]:
+        """Where the next call goes; a server that takes none for now is the last choice, however idle it is."""
+        return min(self.servers, key=lambda pair: (pair[1].shut, (pair[1].running + pair[1].waiting) / pair[1].limit))
+
+    def share(self) -> None:
+        """Let who waits at a server that takes no calls go to another that does."""
+        gates = [gate for _, gate in self.servers]
+        if not all(gate.shut for gate in gates):
+            for gate in gates:
+                if gate.shut:
+                    gate.send_away()
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -177,7 +189,8 @@ class Calls:
         """Run a coroutine to its end, like ``asyncio.run``; at its end, or a stop, the books are in order.
 
         At SIGINT and SIGTERM nothing more is sent, and answers on their way are waited for `LAST_SECONDS`; a second
-        SIGINT does not wait. Raises KeyboardInterrupt, or Terminated after SIGTERM.
+        SIGINT does not wait. Where the work itself fails (an account runs dry, the budget is reached) nobody is in a
+        hurry, and answers on their way get all their time. Raises KeyboardInterrupt, or Terminated after SIGTERM.
         """
         self._terminated = False
         try:
@@ -201,21 +214,29 @@ class Calls:
         self._closing, self._stopped = False, None
         try:
             return await work
+        except ModelError as error:
+            await self._wait_for_answers(None, f"{error}; ")
+            raise
         finally:
             await self._wind_up()
             if main:
                 loop.remove_signal_handler(signal.SIGTERM)
 
-    async def _wind_up(self) -> None:
-        """Let go of what was not sent, wait a little for what was, and close the connections."""
+    async def _wait_for_answers(self, seconds: float | None, why: str = "") -> None:
+        """Let go of what was not sent, and wait for what was; None: as long as a call may take."""
         self._closing = True
-        tasks = set(self._asked.values())
-        for task in tasks - self._on_their_way:
+        for task in set(self._asked.values()) - self._on_their_way:
             task.cancel()
-        if self._on_their_way:
-            count = len(self._on_their_way)
-            self._tell(f"waiting {LAST_SECONDS:g} seconds at most for {count} answers that are on their way")
-            await asyncio.wait(set(self._on_their_way), timeout=LAST_SECONDS)
+        if count := len(self._on_their_way):
+            most = "" if seconds is None else f" {seconds:g} seconds at most"
+            answers = "1 answer that is on its way" if count == 1 else f"{count} answers that are on their way"
+            self._tell(f"{why}waiting{most} for {answers}")
+            await asyncio.wait(set(self._on_their_way), timeout=seconds)
+
+    async def _wind_up(self) -> None:
+        """Wait a little for what was sent, and close the connections."""
+        await self._wait_for_answers(LAST_SECONDS)
+        tasks = set(self._asked.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -229,8 +250,7 @@ class Calls:
 
         Raises CallFailed if this call cannot be had, and ModelError if none can.
         """
-        if request.sample is None:
-            request = replace(request, key=secrets.token_bytes(32))  # a draw without a name is nobody else's
+        request = _named(request)
         task = self._asked.get(request.key)
         if task is None:
             kept = self._ledger.answered(request.key) if self._ledger else None
@@ -263,6 +283,7 @@ class Calls:
         Booked like any other call, but tried once: what has been heard cannot be taken back. One that was answered
         before comes in one piece. Raises CallFailed, or ModelError if no call can be had.
         """
+        request = _named(request)
         kept = self._ledger.answered(request.key) if self._ledger else None
         if kept is not None and isinstance(answer := read_answer(kept.body), Answer):
             yield split_reply(answer.reply.text)[0]
@@ -281,7 +302,7 @@ class Calls:
             return attempt.answer
 
         task = self._asked[request.key] = asyncio.create_task(ask())
-        task.add_done_callback(lambda _: self._asked.pop(request.key, None))
+        task.add_done_callback(lambda done: self._answered(request.key, done))
         while (piece := await pieces.get()) is not None:
             if text := heard_in(piece):
                 yield text
@@ -295,7 +316,9 @@ class Calls:
                 return attempt.answer
             name = line.address.name
             if attempt.fate == "run":
-                self._stopped = ModelError(f"{name}: {attempt.reason}; what was answered is kept: mend it, and go on")
+                self._stopped = ModelError(
+                    f"{name}: {attempt.reason.rstrip('.')}; what was answered is kept: mend it, and go on"
+                )
                 raise self._stopped
             if number == 1:
                 since = time.monotonic()
@@ -313,9 +336,10 @@ class Calls:
 
     async def _attempt(self, line: Line, request: Request, hear: Callable[[bytes], None] | None = None) -> _Attempt:
         """Send a request once, booked before and after."""
-        server, gate = min(line.servers, key=lambda pair: (pair[1].running + pair[1].waiting) / pair[1].limit)
         cost, tokens = most_it_takes(line, request)
-        await gate.enter()
+        server, gate = line.least_busy()
+        while not await gate.enter():
+            server, gate = line.least_busy()
         ending: Ending = "neutral"
         done = _Attempt()
         try:
@@ -331,6 +355,7 @@ class Calls:
             ending = "good" if done.answer else "throttled" if sent.status == 429 else _ending(done.fate)
         finally:
             gate.leave(ending, done.wait, done.reason)
+            line.share()
         return done
 
     async def _exchange(
@@ -357,6 +382,11 @@ class Calls:
         finally:
             self._on_their_way.discard(task)
         return sent, outcome, done
+
+
+def _named(request: Request) -> Request:
+    """The request under a key of its own if its draw has no name, for it is nobody else's."""
+    return request if request.sample is not None else replace(request, key=secrets.token_bytes(32))
 
 
 def most_it_takes(line: Line, request: Request) -> tuple[int, int]:

@@ -29,14 +29,15 @@ from diotima.runs.manifest import timestamp, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-VERSION = 1
+VERSION = 2
 _LENGTH = 24
 _COUNT = (Message("user", "Count from one to twenty, in words."),)
 _SYSTEM = Message("system", "You are a patient tutor of mathematics, who never tells an answer but asks one question.")
+_TIDES = ("ebb", "flow")  # few texts fit, or a model that was never taught JSON would write figures without end
 _SCHEMA = {
     "type": "object",
-    "properties": {"number": {"type": "integer"}},
-    "required": ["number"],
+    "properties": {"tide": {"type": "string", "enum": list(_TIDES)}},
+    "required": ["tide"],
     "additionalProperties": False,
 }
 
@@ -202,7 +203,7 @@ def keeps_to_schema(text: str) -> bool:
         told = json.loads(text)
     except ValueError:
         return False
-    return isinstance(told, dict) and list(told) == ["number"] and type(told["number"]) is int
+    return isinstance(told, dict) and list(told) == ["tide"] and told["tide"] in _TIDES
 
 
 def _cache(line: Line) -> Path:
