@@ -9,7 +9,7 @@ import pytest
 from diotima.classroom.exam import Paper
 from diotima.classroom.solve_rates import solve_alone
 from diotima.dialogue import Dialogue
-from diotima.errors import RunError
+from diotima.errors import CallFailed, CallRefused, ModelError, RunError
 from diotima.models.calls import Calls
 from diotima.problems.problem import Problem, Step
 
@@ -62,6 +62,25 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert rates(student, path) == [0.25, 0.5, 0.75]
     assert sorted(student.asked) == ["pears", "plums"]
     assert json.loads(path.read_text().partition("\n")[0]) == MADE_OF
+
+
+def test_a_problem_that_is_refused_costs_only_its_own_mark(tmp_path: Path) -> None:
+    class Refused(Canned):
+        failure = CallRefused
+
+        async def attempts(self, problem: Problem, after: Dialogue, count: int) -> list[str]:
+            if problem.id == "pears":
+                raise self.failure("lab/m: 400: no such text here")
+            return await super().attempts(problem, after, count)
+
+    path = tmp_path / "rates.jsonl"
+    assert rates(Refused({"apples": 1, "plums": 4}), path) == [0.25, None, 1.0]
+    assert rates(Canned({"pears": 2}), path) == [0.25, 0.5, 1.0]
+    path.unlink()
+    Refused.failure = CallFailed  # which may succeed another time
+    with pytest.raises(ModelError, match=r"one problem was lost \(lab/m: 400.*the same command tries again"):
+        rates(Refused({"apples": 1, "plums": 4}), path)
+    assert rates(Canned({"pears": 2}), path) == [0.25, 0.5, 1.0]
 
 
 def test_other_marks_are_not_taken(tmp_path: Path) -> None:

@@ -257,6 +257,42 @@ def test_what_is_on_its_way_at_the_end_is_kept(tmp_path: Path) -> None:
     assert [row.state for row in books_of(tmp_path / "run")] == ["answered"] * 8
 
 
+def test_a_stop_that_nobody_asked_for_waits_for_all_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diotima.models.calls.LAST_SECONDS", 0.0)
+    told: list[str] = []
+
+    async def use(desk: Desk) -> None:
+        desk.calls._tell = told.append
+        lessons = [asyncio.ensure_future(desk.ask(seed)) for seed in range(5)]
+        while desk.server.seen.in_flight < 5:
+            await asyncio.sleep(0.01)
+        lessons.append(asyncio.ensure_future(desk.ask(text="poison")))
+        await asyncio.gather(*lessons)
+
+    with pytest.raises(ModelError, match="402"):
+        play(use, tmp_path / "run", Fault("402", when="poison"), latency=1.0)
+    assert Counter(row.state for row in books_of(tmp_path / "run")) == {"answered": 5, "failed": 1}
+    assert told[0].endswith("waiting for 5 answers that are on their way")
+
+
+def test_calls_to_a_server_that_dies_go_to_the_one_that_lives(tmp_path: Path) -> None:
+    told: list[str] = []
+    calls = Calls(EndpointSettings(), told.append)
+    calls._patience = Hasty()
+    script = Script(kind="vllm", models=("m",), words=WRITTEN, median=0.02)
+
+    async def within() -> None:
+        async with serving(script) as one, serving(script) as other, asyncio.timeout(20):
+            line = await asyncio.to_thread(calls.line, f"vllm/m@{one.url},{other.url}")
+            one.use(replace(script, faults=(Fault("503"),)))
+            asks = [EndpointModel(calls, line).reply(CHAT, Sampling(seed=seed)) for seed in range(300)]
+            await calls._conducted(asyncio.wait_for(asyncio.gather(*asks), 20))
+            assert other.seen.billed.total() == 300
+
+    asyncio.run(within())
+    assert any("nothing is sent for 30 s" in sentence for sentence in told)
+
+
 def test_a_failure_that_nobody_waits_for_is_told_to_nobody(tmp_path: Path) -> None:
     """Its lesson was cancelled, as others are when a run stops; asyncio would print a traceback."""
     complaints: list[dict[str, Any]] = []

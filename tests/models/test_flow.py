@@ -292,6 +292,25 @@ def test_429_without_retry_after_does_not_shut_the_gate() -> None:
     play(scene)
 
 
+def test_who_waits_at_a_shut_gate_may_be_sent_away() -> None:
+    async def scene() -> None:
+        gate = Told().gate(start=1)
+        assert await gate.enter()
+        waiting = [asyncio.ensure_future(gate.enter()) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert not gate.shut
+        gate.leave("throttled", 60)
+        assert gate.shut
+        waiting[0].cancel()
+        gate.send_away()
+        waiting[1].cancel()  # in the same moment
+        assert await asyncio.gather(*waiting[2:]) == [False]
+        assert (gate.running, gate.waiting) == (0, 0)
+        assert await gate.enter()  # a minute later
+
+    play(scene)
+
+
 def test_gate_outlives_its_event_loop_while_it_is_shut() -> None:
     clock, told = Clock(), Told()
     gate = told.gate(clock=clock)
@@ -345,6 +364,17 @@ async def broken_gate(told: Told) -> Gate:
     return gate
 
 
+def test_the_breaker_says_why_also_if_the_last_call_went_well() -> None:
+    async def scene() -> None:
+        told = Told()
+        gate = told.gate()
+        await finish(gate, *["broken"] * 49, reason="503: loading")
+        await finish(gate, "good")
+        assert told[-1].startswith("49 of the last 50 calls to vllm/x failed (503: loading): ")
+
+    play(scene)
+
+
 def test_one_call_tries_and_the_rest_doubles_up_to_five_minutes() -> None:
     async def scene() -> None:
         told = Told()
@@ -389,6 +419,23 @@ def test_after_the_breaker_the_window_is_empty_and_growth_is_slow() -> None:
         assert len(told) == 2
         await finish(gate, "broken")
         assert told[2].startswith("34 of the last 50")
+
+    play(scene)
+
+
+def test_who_says_429_is_alive() -> None:
+    async def scene() -> None:
+        told = Told()
+        gate, began = told.gate(), now()
+        await finish(gate, *["throttled"] * 200)
+        assert now() == began
+        gate = await broken_gate(told)
+        await gate.enter()
+        gate.leave("throttled", retry_after=5)
+        assert told[-1].startswith("vllm/x answers again")
+        began = now()
+        await gate.enter()
+        assert now() - began == pytest.approx(5)
 
     play(scene)
 

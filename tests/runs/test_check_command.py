@@ -36,7 +36,7 @@ def wrong(folder: Path) -> dict[str, tuple[str, ...]]:
 def test_a_run_in_order_passes(sound: Path, capsys: Captured) -> None:
     assert wrong(sound) == {}
     assert [one.what for one in check_run(sound)] == [
-        "file", "references", "messages", "attempts", "answers", "costs", "calls of lessons",
+        "file", "references", "judgements", "messages", "attempts", "answers", "costs", "calls of lessons",
         "without an answer",
     ]  # fmt: skip
     assert main(["runs", "check", str(sound)]) == 0
@@ -85,6 +85,17 @@ def test_only_turns_of_models_behind_endpoints_need_calls(tmp_path: Path) -> Non
             for dialogue in lessons(2):
                 run.add(dialogue, f"{tutor} T=1")
         assert len(wrong(folder).get("calls of lessons", ())) == missing
+
+
+def test_endpoints_of_own_names_need_calls_too(folder: Path) -> None:
+    manifest = (folder / "manifest.json").read_text().replace("vllm/tutor", "lab/tutor")
+    (folder / "manifest.json").write_text(
+        manifest.replace("lab/tutor@http://me:secret-password@gpu1:8000/v1", "lab/tutor")
+    )
+    tamper(folder, "UPDATE calls SET model = 'lab/tutor' WHERE model = 'vllm/tutor'")
+    assert wrong(folder) == {}
+    tamper(folder, "UPDATE calls SET state = 'failed' WHERE model = 'lab/tutor' AND id = 2")
+    assert wrong(folder)["calls of lessons"] == ("lesson 1, turn 2 (tutor) has no answered call in the books",)
 
 
 def test_lessons_are_checked_over_many_pages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

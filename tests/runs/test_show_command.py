@@ -52,6 +52,14 @@ def test_a_run_at_a_glance(folder: Path, capsys: Captured) -> None:
     assert "secret-password" not in text + shown(capsys, str(folder), "--json")
 
 
+def test_what_a_killed_process_had_sent_is_told_as_unknown(folder: Path, capsys: Captured) -> None:
+    tamper(folder, "UPDATE calls SET state = 'sent', cost = NULL, answer = NULL, ended = NULL WHERE state = 'failed'")
+    assert main(["runs", "show", str(folder)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "on their way" not in out.lower()
+    assert "1 call may have been billed without an answer" in out
+
+
 def test_progress_and_time_left_where_the_number_of_lessons_is_known(folder: Path) -> None:
     write_json(folder / FILE, {**read_json(folder / FILE), "expected": {"ours": 6, "guide": 3}})
     assert "ours 3 of 6 50% guide 3 of 3 100% all 6 of 9 67%" in rendered(folder)
@@ -174,6 +182,6 @@ def test_a_folder_of_runs_is_told_from_a_run(folder: Path, capsys: Captured) -> 
 
 
 def test_a_run_of_before_the_ledger_is_shown(folder: Path, capsys: Captured) -> None:
-    tamper(folder, "DROP TABLE calls; DROP TABLE messages; PRAGMA user_version = 1")
+    tamper(folder, "DROP TABLE judgements; DROP TABLE calls; DROP TABLE messages; PRAGMA user_version = 1")
     assert "Calls to" not in shown(capsys, str(folder))
     assert "needed no calls" in shown(capsys, str(folder), "--lesson", "1", "--calls")

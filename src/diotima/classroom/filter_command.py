@@ -141,7 +141,7 @@ def _made_of(settings: Settings, calls: Calls) -> dict[str, Any]:
     return {
         **named,
         **student_fingerprints(settings, calls),
-        **{name: values[name] for name in ("student", "attempts", "seed")},
+        **{name: values[name] for name in ("student", "attempts", "seed", "extra", "kind") if name in values},
     }
 
 

@@ -5,7 +5,7 @@ wanted at the same moment into batches below this (see `models`), so nothing her
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, Protocol, TypeVar
@@ -87,11 +87,11 @@ class Classroom:
 
 async def side_by_side(
     work: Callable[[Item], Awaitable[Result]], items: Iterable[Item], at_once: int = 256
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result]:
     """Run ``work`` on every item, at most ``at_once`` at a time, and yield results as soon as they are there.
 
     Items are drawn only when there is room for them, so memory does not grow with their number. The first exception
-    cancels what is still running, and nothing runs on once this has ended.
+    cancels what is still running, and nothing runs on once this has ended: whoever may leave early closes it.
     """
     waiting = iter(items)
     running = {asyncio.ensure_future(work(item)) for item in islice(waiting, at_once)}

@@ -2,18 +2,21 @@
 
 For a student model that is the dear part of choosing problems: thousands of problems, dozens of attempts each. So
 every mark is written down as soon as it is there, in JSON lines, and read again by the next run with the same student:
-a killed run goes on, and another band costs nothing.
+a killed run goes on, and another band costs nothing. A problem that the student's server refuses has no mark, and is
+asked again by the next run.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from diotima.classroom.exam import Examinee, Paper, mark_all
 from diotima.classroom.lesson import side_by_side
+from diotima.classroom.teach import complain_of, stop_if_most_are_lost
 from diotima.dialogue import Dialogue, stable_seed
-from diotima.errors import RunError
+from diotima.errors import CallFailed, CallRefused, RunError
 from diotima.models.calls import Calls
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
@@ -32,10 +35,12 @@ def solve_alone(
 ) -> list[Paper]:
     """The marks of ``attempts`` attempts at every problem, without any lesson; those in the file at ``path`` are taken.
 
-    ``made_of``: what decides them beside the problem. Raises RunError if the file holds something else.
+    ``made_of``: what decides them beside the problem. Raises RunError if the file holds something else, and ModelError
+    if calls failed that may succeed another time; the other marks are kept.
     """
     papers = _open(path, made_of)
-    calls.conduct(_solve(student, problems, attempts, seed, path, papers, at_once, calls.note))
+    lost = calls.conduct(_solve(student, problems, attempts, seed, path, papers, at_once, calls.note))
+    complain_of([failure for failure in lost if not isinstance(failure, CallRefused)], "problem")
     return [papers[_key(problem)] for problem in problems]
 
 
@@ -48,21 +53,35 @@ async def _solve(
     papers: dict[str, Paper],
     at_once: int,
     note: Callable[[], str],
-) -> None:
+) -> list[CallFailed]:
+    """Fill in the missing papers; returns why some could not be had, which count as attempts that cannot be marked."""
     marker = Marker()
     missing = [problem for problem in problems if _key(problem) not in papers]
 
-    async def one(problem: Problem) -> tuple[Problem, Paper]:
+    lost: list[CallFailed] = []
+
+    async def one(problem: Problem) -> tuple[Problem, Paper | CallFailed]:
         alone = Dialogue(problem, seed=stable_seed("alone", seed, problem.id))
-        return problem, await mark_all(await student.attempts(problem, alone, attempts), problem.answer, marker)
+        try:
+            return problem, await mark_all(await student.attempts(problem, alone, attempts), problem.answer, marker)
+        except CallFailed as failure:
+            return problem, failure
 
     with path.open("a", encoding="utf-8") as file, Progress("solve rates", len(problems)) as progress:
         progress.resume(len(problems) - len(missing))
-        async for problem, paper in side_by_side(one, missing, at_once):
-            papers[_key(problem)] = paper
-            file.write(_line(_key(problem), paper))
-            file.flush()
-            progress.advance(note=note())
+        async with aclosing(side_by_side(one, missing, at_once)) as solved:
+            async for problem, paper in solved:
+                if isinstance(paper, CallFailed):
+                    lost.append(paper)
+                    stop_if_most_are_lost(lost, len(papers), "problem")
+                    continue
+                papers[_key(problem)] = paper
+                file.write(_line(_key(problem), paper))
+                file.flush()
+                progress.advance(note=note())
+    nothing = Paper(attempts, 0, unread=attempts)
+    papers |= {_key(problem): nothing for problem in missing if _key(problem) not in papers}
+    return lost
 
 
 def _open(path: Path, made_of: Mapping[str, Any]) -> dict[str, Paper]:

@@ -24,31 +24,30 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from random import Random
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from diotima.dialogue import split_reply
 from diotima.errors import CallFailed, CallRefused, ModelError, SettingsError, Terminated
 from diotima.models import prices
-from diotima.models.answer import Answer, Unreadable, read_answer
+from diotima.models.answer import Answer, read_answer
+from diotima.models.booking import Attempt, attempt_from, ending_of, most_it_takes, outcome_of, spent_on
 from diotima.models.budget import Budget, BudgetLimits, Reservation, Spent
 from diotima.models.events import heard_in
 from diotima.models.flow import Ending, Gate
 from diotima.models.request import Request
-from diotima.models.retrying import Fate, Patience, classify, retry_after, what_it_said
+from diotima.models.retrying import Patience
 from diotima.models.served import Served, ask_what_is_served
 from diotima.models.services import Address, EndpointSettings, address_of
 from diotima.models.transport import Sent, Server
 from diotima.runs.ledger import Answer as Kept
-from diotima.runs.ledger import Intent, Ledger, Outcome, Used
+from diotima.runs.ledger import Intent, Ledger, Outcome
 from diotima.runs.run import Run
 
 T = TypeVar("T")
 
 LAST_SECONDS = 4.0
 """How long a run that is stopped waits for the answers that are on their way."""
-_TOKENS_A_MESSAGE = 16  # what chat templates put around one, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +70,6 @@ class Line:
             for gate in gates:
                 if gate.shut:
                     gate.send_away()
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What came of one attempt: an answer, or why not and what to do."""
-
-    answer: Answer | None = None
-    fate: Fate = "again"
-    reason: str = ""
-    wait: float | None = None
 
 
 def _say(sentence: str) -> None:
@@ -334,14 +323,14 @@ class Calls:
             raise asyncio.CancelledError
         await asyncio.sleep(seconds)
 
-    async def _attempt(self, line: Line, request: Request, hear: Callable[[bytes], None] | None = None) -> _Attempt:
+    async def _attempt(self, line: Line, request: Request, hear: Callable[[bytes], None] | None = None) -> Attempt:
         """Send a request once, booked before and after."""
-        cost, tokens = most_it_takes(line, request)
+        cost, tokens = most_it_takes(line.price, request)
         server, gate = line.least_busy()
         while not await gate.enter():
             server, gate = line.least_busy()
         ending: Ending = "neutral"
-        done = _Attempt()
+        done = Attempt()
         try:
             if self._stopped is not None:
                 raise self._stopped  # no other call would be answered either
@@ -352,7 +341,7 @@ class Calls:
                 spent = spent_on(outcome, reservation)
             finally:
                 self._budget.settle(reservation, *spent)
-            ending = "good" if done.answer else "throttled" if sent.status == 429 else _ending(done.fate)
+            ending = ending_of(sent, done)
         finally:
             gate.leave(ending, done.wait, done.reason)
             line.share()
@@ -365,7 +354,7 @@ class Calls:
         server: Server,
         reserved: Reservation,
         hear: Callable[[bytes], None] | None,
-    ) -> tuple[Sent, Outcome, _Attempt]:
+    ) -> tuple[Sent, Outcome, Attempt]:
         task = asyncio.current_task()
         assert task is not None
         number = 0
@@ -375,8 +364,8 @@ class Calls:
         self.sent += 1
         try:
             sent = await server.send(request.body(), hear)
-            done = _read(sent)
-            outcome = _outcome(line, sent, done, reserved)
+            done = attempt_from(sent)
+            outcome = outcome_of(line.price, sent, done, reserved)
             if self._ledger is not None:
                 await self._ledger.settle(number, outcome)
         finally:
@@ -387,65 +376,6 @@ class Calls:
 def _named(request: Request) -> Request:
     """The request under a key of its own if its draw has no name, for it is nobody else's."""
     return request if request.sample is not None else replace(request, key=secrets.token_bytes(32))
-
-
-def most_it_takes(line: Line, request: Request) -> tuple[int, int]:
-    """The most that a call may cost, in micro-dollars, and the most tokens: no token is shorter than a byte."""
-    read = sum(len(message.content.encode()) + _TOKENS_A_MESSAGE for message in request.messages)
-    price = line.price or prices.FREE
-    return prices.cost(price, read, 0, request.most_tokens), read + request.most_tokens
-
-
-def spent_on(outcome: Outcome, reserved: Reservation) -> tuple[int, int]:
-    """What a settled call counts for the budget: all that was reserved, where it is not known."""
-    if outcome.state == "failed" and outcome.cost == 0:
-        return 0, 0
-    used = outcome.usage
-    tokens = reserved.tokens if used.prompt is None or used.reply is None else used.prompt + used.reply
-    return reserved.cost if outcome.cost is None else outcome.cost, tokens
-
-
-def _ending(fate: Fate) -> Ending:
-    return "broken" if fate == "again" else "neutral"
-
-
-def _read(sent: Sent) -> _Attempt:
-    """What an exchange came to."""
-    text = sent.body[:100_000].decode(errors="replace") if sent.status != 200 else ""
-    wait = None if sent.status in (None, 200) else retry_after(sent.headers, text, datetime.now(UTC))
-    if sent.status is None:
-        return _Attempt(fate="again", reason=sent.reason)
-    if sent.status != 200:
-        said = f"{sent.status}: {what_it_said(sent.status, text)}"
-        return _Attempt(fate=classify(sent.status, text, wait), reason=said, wait=wait)
-    answer = read_answer(sent.body)
-    if isinstance(answer, Unreadable):
-        fate = classify(200, sent.body[:100_000].decode(errors="replace"))
-        return _Attempt(fate=fate, reason=answer.reason)
-    return _Attempt(answer)
-
-
-def _outcome(line: Line, sent: Sent, done: _Attempt, reserved: Reservation) -> Outcome:
-    """What goes into the books. An answer without usage costs what was reserved; an error costs nothing."""
-    if sent.status is None:
-        state: Literal["unknown", "failed"] = "unknown" if sent.left else "failed"
-        return Outcome(state, None, "", Used(), None if sent.left else 0, done.reason, None)
-    answer = done.answer
-    if answer is None:
-        cost = reserved.cost if sent.status == 200 else 0
-        return Outcome("failed", sent.status, "", Used(), cost, done.reason, sent.body)
-    cost, used = reserved.cost, Used()
-    if answer.usage is not None:
-        used = Used(
-            answer.usage.prompt_tokens, answer.usage.cached_tokens, answer.usage.reply_tokens,
-            answer.usage.reasoning_tokens,
-        )  # fmt: skip
-        cost = prices.cost(
-            line.price or prices.FREE, answer.usage.prompt_tokens, answer.usage.cached_tokens, answer.usage.reply_tokens
-        )
-    if answer.dollars is not None:
-        cost = prices.micro_dollars(answer.dollars)
-    return Outcome("answered", 200, answer.provider_id, used, cost, "", sent.body)
 
 
 def _intent(line: Line, request: Request, cost: int, tokens: int) -> Intent:

@@ -10,7 +10,7 @@ slower. It departs from TCP in four things:
 - it grows only on answers that came while the gate was full: nothing is learned about width that is not used;
 - errors of the server (5xx, a broken connection) say nothing about width: they only hold up growth;
 - a breaker (Nygard, "Release It!"): when more than half of the last 50 calls went wrong, nothing is sent for a while,
-  and then one call alone tries whether the server is back.
+  and then one call alone tries whether the server is back. A 429 is no failure to it: who refuses is alive.
 
 Nothing polls, and there is no task: one timer while the gate is shut and somebody waits, else only a queue.
 """
@@ -57,12 +57,13 @@ class Gate:
         self._most = most
         self._clock = clock
         self._tell = tell
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[bool]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._shut_until = self._next_episode = -math.inf
         self._slow_start = True
         self._clean = most  # good answers of a full gate since the last trouble: as if there had always been enough
         self._ended_badly: deque[bool] = deque(maxlen=_WINDOW)
+        self._complaint = ""  # why the last of them did
         self._rest = 0.0  # how long the breaker last shut the gate for; 0 while it trusts the server
         self._trying = False
 
@@ -71,19 +72,28 @@ class Gate:
         """How many calls wait to be let in."""
         return len(self._queue)
 
-    async def enter(self) -> None:
-        """Return when this call may be sent. Whoever is cancelled here has no place in the queue and need not leave."""
+    @property
+    def shut(self) -> bool:
+        """Whether nobody is let in for now, however few are inside."""
+        return bool(self._rest and self._trying) or self._clock() < self._shut_until
+
+    async def enter(self) -> bool:
+        """Return True when this call may be sent, and False when it was sent away and is to go elsewhere.
+
+        Whoever is cancelled here has no place in the queue and need not leave.
+        """
         if not self._queue and self._is_open():
             self._take()
-            return
-        turn = asyncio.get_running_loop().create_future()
+            return True
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         self._admit()
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # let in and cancelled at the same moment
-                self.leave("neutral")
+            if not turn.cancelled():  # let in, or sent away, and cancelled at the same moment
+                if turn.result():
+                    self.leave("neutral")
             else:
                 with suppress(ValueError):  # its turn came after it was cancelled
                     self._queue.remove(turn)
@@ -102,12 +112,21 @@ class Gate:
             self._judge_trial(ending, retry_after, reason)
         else:
             self._learn(ending, retry_after)
-            self._watch(ending, reason)
+            if ending != "throttled":
+                self._watch(ending, reason)
         self.running -= 1
         self._admit()
 
+    def send_away(self) -> None:
+        """Let nobody wait here any longer: there is another address that takes calls."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(False)
+        self._set_alarm()
+
     def _is_open(self) -> bool:
-        return self.running < self.limit and not (self._rest and self._trying) and self._clock() >= self._shut_until
+        return self.running < self.limit and not self.shut
 
     def _take(self) -> None:
         self.running += 1
@@ -118,7 +137,7 @@ class Gate:
             turn = self._queue.popleft()
             if not turn.done():
                 self._take()
-                turn.set_result(None)
+                turn.set_result(True)
         self._set_alarm()
 
     def _set_alarm(self) -> None:
@@ -169,10 +188,11 @@ class Gate:
         """The breaker: count, and shut the gate when more than half of a full window ended badly."""
         window = self._ended_badly
         window.append(ending != "good")
+        self._complaint = reason or self._complaint
         bad = sum(window)
         if len(window) == _WINDOW and 2 * bad > _WINDOW:
             window.clear()
-            self._break(_FIRST_REST, f"{bad} of the last {_WINDOW} calls to {self.name} failed", reason)
+            self._break(_FIRST_REST, f"{bad} of the last {_WINDOW} calls to {self.name} failed", self._complaint)
 
     def _judge_trial(self, ending: Ending, retry_after: float | None, reason: str) -> None:
         """Open again or rest longer, by the first call that ends while one is on trial.
@@ -185,7 +205,7 @@ class Gate:
         if not self._trying:
             return
         self._trying = False
-        if ending != "good":
+        if ending == "broken":
             self._break(min(2 * self._rest, _LONGEST_REST), f"{self.name} failed again when one call tried", reason)
             return
         self._rest, self._slow_start, self._clean = 0.0, False, 0

@@ -108,7 +108,7 @@ class Endpoint(Settings):
 
 
 class EndpointSettings(Settings):
-    """What every stage has to know about models elsewhere. None of it, but ``extra``, decides what comes out."""
+    """What every stage has to know about models elsewhere. Only ``extra`` and ``kind`` decide what comes out."""
 
     endpoints: dict[Annotated[str, pydantic.AfterValidator(_own_name)], Endpoint] = {}
     """More about services (openai, openrouter, gemini, vllm, ollama, llamacpp) or own ones: base_urls, key, at_once."""

@@ -18,9 +18,11 @@ import apsw
 from diotima.dialogue import STUDENT, TUTOR
 from diotima.errors import RunError
 from diotima.runs.books import turn_sample
+from diotima.runs.judgements import RUBRICS, kept_rubric
 from diotima.runs.ledger import Ledger
 from diotima.runs.lock import writer_of
 from diotima.runs.status import Manifest, read_manifest, reading, tutor_behind
+from diotima.score import WHOLE
 
 ENDPOINTS = ("openai", "openrouter", "gemini", "vllm", "ollama", "llamacpp")
 STATES = ("sent", "answered", "failed", "unknown", "reused")
@@ -54,6 +56,8 @@ def check_run(folder: Path) -> list[Checked]:
     try:
         with reading(folder) as db:
             found = [_checked(what, check, db) for what, check in checks.items()]
+            if db.table_exists(None, "judgements"):
+                found.append(_checked("judgements", partial(_judgements, folder=folder), db))
             if db.table_exists(None, "calls"):
                 found += [_checked(what, check, db) for what, check in books.items()]
                 found.append(Checked("without an answer", (), _without_answer(db, folder)))
@@ -76,6 +80,19 @@ def _file(db: apsw.Connection) -> Iterator[str]:
 def _references(db: apsw.Connection) -> Iterator[str]:
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"{table} {row} refers to something in {parent} that is not there"
+
+
+def _judgements(db: apsw.Connection, folder: Path) -> Iterator[str]:
+    """Every judgement is of a turn that is there, and the rubric's text, without which it says nothing, is kept."""
+    for number, position in db.execute(
+        "SELECT DISTINCT j.dialogue, j.position FROM judgements j LEFT JOIN turns t"
+        " ON t.dialogue = j.dialogue AND t.position = j.position WHERE j.position <> ? AND t.dialogue IS NULL",
+        (WHOLE,),
+    ):
+        yield f"lesson {number} has a judgement of turn {position + 1}, which it does not have"
+    for name, fingerprint in db.execute("SELECT DISTINCT rubric, rubric_fingerprint FROM judgements"):
+        if kept_rubric(folder, name, fingerprint) is None:
+            yield f"the text of the rubric {name} ({fingerprint}), under which lessons were judged, is not in {RUBRICS}"
 
 
 def _messages(db: apsw.Connection) -> Iterator[str]:
@@ -149,6 +166,7 @@ def _lessons(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
     if manifest.stage not in HOLDING:
         return
     student = str(manifest.settings.get("student") or "")
+    asked = {model for (model,) in db.execute("SELECT DISTINCT model FROM calls")}  # endpoints may have own names
     question = (
         "SELECT d.id, d.label, d.problem_id, d.seed, t.position, t.speaker"
         " FROM dialogues d JOIN turns t ON t.dialogue = d.id WHERE (d.id, t.position) > (?, ?)"
@@ -160,7 +178,7 @@ def _lessons(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
         for number, label, problem, seed, turn, speaker in page:
             last = (number, turn)
             played_by = {TUTOR: tutor_behind(label, manifest.tutors), STUDENT: student}.get(speaker, "")
-            if played_by.partition("/")[0] in ENDPOINTS:
+            if played_by in asked or played_by.partition("/")[0] in ENDPOINTS:
                 drawn[turn_sample(seed, problem, speaker, turn)] = f"lesson {number}, turn {turn + 1} ({speaker})"
         answered = {
             sample

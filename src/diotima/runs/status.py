@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -46,7 +46,8 @@ class Manifest:
 class Status:
     """How a run stands. ``state``: ``being written by process P on H``, ``finished`` or ``stopped``.
 
-    ``lessons``: how many each label has. ``by_model``: the books of each model.
+    ``lessons``: how many each label has. ``by_model``: the books of each model; what the process of a stopped run had
+    sent is of unknown outcome, although the run says so only when it goes on.
     """
 
     manifest: Manifest
@@ -66,7 +67,10 @@ def status_of(folder: Path) -> Status:
     manifest = read_manifest(folder)
     state = f"being written by {writer}" if writer else FINISHED if manifest.finished else "stopped"
     with reading(folder) as db:
-        return Status(manifest, state, lesson_counts(db), Ledger(db, folder).totals_by_model())
+        books = Ledger(db, folder).totals_by_model()
+        if not writer:
+            books = {name: replace(one, sent=0, unknown=one.sent + one.unknown) for name, one in books.items()}
+        return Status(manifest, state, lesson_counts(db), books)
 
 
 @contextmanager
