@@ -54,4 +54,5 @@ def test_shipped_prompts_go_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_every_shipped_prompt_loads() -> None:
     for name in prompt.prompt_names():
-        assert load_prompt(name).text
+        prompted = load_prompt(name)
+        assert prompted.text or prompted.meta  # a rubric may be like another, and an attack say nothing

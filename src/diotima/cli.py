@@ -70,6 +70,41 @@ COMMANDS = {
         "diotima score runs/lessons --measures leak --out runs/leaks",
         positional="run",
     ),
+    "tally": Command(
+        "diotima.benchmarks.tally",
+        "Add up stored judgements again: weighted otherwise, combined otherwise, compared; no model is asked.",
+        "diotima tally runs/judged --rubric euler --weights '{helpful: 1/2, questions: 1/2}'",
+        positional="runs",
+    ),
+    "calibrate": Command(
+        "diotima.benchmarks.calibrate",
+        "Say how far a judge can be trusted: against people, trivial raters, itself and attacks.",
+        "diotima calibrate --rubric euler --judge openai/gpt-4o --human human_eval.json --out runs/trust",
+    ),
+    "contexts": Command(
+        "diotima.corpus.contexts",
+        "Gather places where a tutor has to say something, from data sets and lessons.",
+        "diotima contexts mathdial_train.json mathdial_test.json --out runs/contexts",
+        positional="sources",
+    ),
+    "candidates": Command(
+        "diotima.corpus.candidates",
+        "Have tutors reply several times in each context.",
+        "diotima candidates runs/contexts --tutor tiny --out runs/candidates",
+        positional="contexts",
+    ),
+    "pairs": Command(
+        "diotima.corpus.pairs",
+        "Make preference pairs of judged candidates.",
+        "diotima pairs runs/judged --rubric euler --out runs/pairs",
+        positional="run",
+    ),
+    "chat": Command(
+        "diotima.classroom.chat_command",
+        "Talk to a tutor as its student.",
+        "diotima chat --tutor tiny --problems problems --problem 1",
+        positional="problem",
+    ),
     "train sft": Command(
         "diotima.training.sft",
         "Train a tutor to imitate dialogues, with loss on the tutor's turns only.",
@@ -79,6 +114,11 @@ COMMANDS = {
         "diotima.training.grpo",
         "Train a tutor by multi-turn GRPO in the classroom.",
         "diotima train grpo --model tiny --problems problems --out runs/grpo --trl.max_steps 40",
+    ),
+    "train dpo": Command(
+        "diotima.training.dpo",
+        "Train a tutor on pairs of a better and a worse turn.",
+        "diotima train dpo --model tiny --pairs runs/pairs --out runs/dpo",
     ),
     "report": Command(
         "diotima.reports.report",

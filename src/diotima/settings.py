@@ -12,12 +12,20 @@ import re
 import typing
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import pydantic
 import yaml
 
 from diotima.errors import SettingsError
+
+
+def as_tuple(value: object) -> object:
+    """One text stands for a tuple of one."""
+    return (str(value),) if isinstance(value, str | Path) else value
+
+
+OneOrMore = Annotated[tuple[str, ...], pydantic.BeforeValidator(as_tuple)]
 
 
 class Settings(pydantic.BaseModel):

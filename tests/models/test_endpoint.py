@@ -7,7 +7,7 @@ import pytest
 from servers.scripted import Fault, Script, Service, serving
 
 from diotima.dialogue import Message
-from diotima.errors import CallFailed, ModelError
+from diotima.errors import CallFailed, CallRefused, ModelError
 from diotima.models.calls import Calls
 from diotima.models.chat import Reply, Sampling
 from diotima.models.endpoint import EndpointModel
@@ -134,14 +134,15 @@ def test_a_draw_without_a_name_is_asked_for_every_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error", "state"),
-    [("500", CallFailed, "failed"), ("401", ModelError, "failed"), ("cut", CallFailed, "unknown")],
+    [("500", CallFailed, "failed"), ("400", CallRefused, "failed"), ("401", ModelError, "failed"), ("cut", CallFailed, "unknown")],
 )
 def test_a_stream_that_fails_is_booked_and_not_begun_again(
     kind: str, error: type[ModelError], state: str, tmp_path: Path
 ) -> None:
     async def use(model: EndpointModel, service: Service, record: Run) -> None:
-        with pytest.raises(error):
+        with pytest.raises(error) as caught:
             await heard(model)
+        assert caught.type is error
         assert len(service.seen.order) == 1
         assert getattr(record.ledger.totals(), state) == 1
 

@@ -98,6 +98,17 @@ def test_a_thought_that_the_template_opens_is_private_though_never_closed() -> N
     assert rendered(chat, USER).endswith("<think>\n")
     assert split_reply(chat.text(ids(chat, "it is 5"))) == ("", "it is 5", False, True)
     assert split_reply(chat.text(ids(chat, "it is 5</think>Look!"))) == ("Look!", "it is 5", False, False)
+    assert chat.tokenizer.decode(chat.reply("<think>it is 5</think>Look!")) == "it is 5</think>Look!<|im_end|>"
+    assert split_reply(chat.text(chat.reply("Look!"))) == ("Look!", "", False, False)
+
+
+@TEMPLATES
+def test_a_reply_has_the_ids_that_would_be_sampled(template: str) -> None:
+    chat = chat_format(template)
+    said = chat.reply("<think>5</think>Look!")
+    assert chat.text(said) == "<think>5</think>Look!"
+    assert said[-1] in chat.end_ids
+    assert not chat.end_ids & set(said[:-1])
 
 
 def test_the_end_of_a_turn_is_known_even_if_it_is_not_the_end_of_sequence() -> None:

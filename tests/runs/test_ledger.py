@@ -239,7 +239,7 @@ def test_a_run_of_the_first_schema_is_read_and_brought_up_to_date(tmp_path: Path
     with create(folder) as run:
         run.metric(1, "loss", 0.5)
     database = apsw.Connection(str(folder / store.FILE))
-    database.execute("DROP TABLE calls; DROP TABLE messages; PRAGMA user_version = 1")
+    database.execute("DROP TABLE judgements; DROP TABLE calls; DROP TABLE messages; PRAGMA user_version = 1")
     database.close()
     with Run.open(folder) as run:
         assert run.ledger.totals() == Totals()

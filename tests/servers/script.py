@@ -37,7 +37,7 @@ class Script:
     cached: bool = False  # usage tells that all but the last message came from a cache
     key: str = ""  # if set, another Authorization than this bearer gets a 401
     ignore: tuple[str, ...] = ()  # what it silently ignores: fields of a request, or system
-    refuse: tuple[str, ...] = ()  # what it answers with a 400: fields of a request, or system
+    refuse: tuple[str, ...] = ()  # what it answers with a 400: fields of a request, system, json_schema, ...
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:

@@ -104,6 +104,8 @@ class Service:
         for name in script.refuse:
             if name == "system" and any(message["role"] == "system" for message in body["messages"]):
                 return refused("System role not supported.")
+            if name == (body.get("response_format") or {}).get("type"):
+                return refused(f"Invalid value for 'response_format.type': '{name}' is not supported with this model.")
             if body.get(name) is not None:
                 return refused(f"Unsupported parameter: '{name}' is not supported with this model.")
         prompt = words_in(messages)

@@ -17,7 +17,6 @@ from pydantic import Field
 
 from diotima import settings as base
 from diotima.benchmarks.comparison import Compared, Difference, Side, compare
-from diotima.benchmarks.evaluate import OneOrMore
 from diotima.errors import RunError, SettingsError
 from diotima.reports.collect import read_lessons
 from diotima.reports.measures import Measure
@@ -37,7 +36,7 @@ from diotima.reports.tables import (
 from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
 from diotima.runs.store import explained
-from diotima.settings import did_you_mean
+from diotima.settings import OneOrMore, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,14 +135,13 @@ def _side(folder: str, label: str) -> Side:
     return Side(chosen[0], folder, lessons, manifest["settings"], questions, bool(manifest["finished"]), versions)
 
 
-def comparison_table(compared: Compared, level: float) -> Table:
+def comparison_table(baseline: str, new: str, problems: int, differences: Sequence[Difference], level: float) -> Table:
     """One row a measure; the interval stands under the difference, the verdict under p."""
     columns = ("measure", "baseline", "new", "difference", "p (Holm)", "effect", "smallest")
     return Table(
-        f"{compared.new.name} against {compared.baseline.name} (baseline): "
-        f"{compared.problems:,} problems, {100 * level:g}% intervals",
+        f"{new} against {baseline} (baseline): {problems:,} problems, {100 * level:g}% intervals",
         tuple((title, "") for title in columns),
-        tuple(_row(one) for one in compared.differences),
+        tuple(map(_row, differences)),
     )
 
 
@@ -215,7 +213,8 @@ def _clearly(one: Difference) -> str:
 def show(compared: Sequence[Compared], level: float, console: "Console") -> None:
     """Print a table, what is to be known about it, and the conclusion, for each pair."""
     for one in compared:
-        console.print(terminal(comparison_table(one, level)))
+        names = one.baseline.name, one.new.name
+        console.print(terminal(comparison_table(*names, one.problems, one.differences, level)))
         for note in one.notes:
             console.print(f"Note: {note}.", style="yellow", highlight=False, markup=False)
         console.print(conclusion(one), style="bold", highlight=False, markup=False)
@@ -225,31 +224,33 @@ def show(compared: Sequence[Compared], level: float, console: "Console") -> None
 
 def plain(compared: Compared) -> dict[str, Any]:
     """A comparison as JSON can hold it: shares in 0..1, None for what cannot be known or was not tested."""
-
-    def known(value: float) -> float | None:
-        return None if isnan(value) else value
-
     return {
         "baseline": {"tutor": compared.baseline.name, "run": compared.baseline.run},
         "new": {"tutor": compared.new.name, "run": compared.new.run},
         "problems": compared.problems,
         "conclusion": conclusion(compared),
         "notes": list(compared.notes),
-        "measures": [
-            {
-                "measure": one.measure.name,
-                "baseline": one.baseline,
-                "new": one.new,
-                "difference": plain_interval(one.interval),
-                "left_out": one.left_out,
-                "test": one.test or None,
-                "p": known(one.p),
-                "p_holm": known(one.adjusted),
-                "effect": known(one.effect),
-                "only_baseline_only_new": one.only,
-                "smallest": known(one.smallest),
-                "verdict": one.verdict or None,
-            }
-            for one in compared.differences
-        ],
+        "measures": [plain_difference(one) for one in compared.differences],
+    }
+
+
+def plain_difference(one: Difference) -> dict[str, Any]:
+    """A difference as JSON can hold it."""
+
+    def known(value: float) -> float | None:
+        return None if isnan(value) else value
+
+    return {
+        "measure": one.measure.name,
+        "baseline": one.baseline,
+        "new": one.new,
+        "difference": plain_interval(one.interval),
+        "left_out": one.left_out,
+        "test": one.test or None,
+        "p": known(one.p),
+        "p_holm": known(one.adjusted),
+        "effect": known(one.effect),
+        "only_baseline_only_new": one.only,
+        "smallest": known(one.smallest),
+        "verdict": one.verdict or None,
     }

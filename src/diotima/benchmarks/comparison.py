@@ -103,12 +103,13 @@ def compare(baseline: Side, new: Side, level: float = 0.95, seed: int = 0) -> Co
     if not found:
         raise RunError(f"{baseline.name} and {new.name} share {len(shared)} problems, but no measure with valid scores")
     judgements = judge(found, level, seed)
-    whole = tuple(_difference(pairs, judgements[pairs.measure.name], len(shared), level, seed) for pairs in found)
+    whole = tuple(difference(pairs, judgements[pairs.measure.name], len(shared), level, seed) for pairs in found)
     notes = _notes(baseline, new, whole, len(everything - shared))
     return Compared(baseline, new, len(shared), whole, tuple(notes))
 
 
-def _difference(pairs: Pairs, judgement: Judgement, problems: int, level: float, seed: int) -> Difference:
+def difference(pairs: Pairs, judgement: Judgement, problems: int, level: float, seed: int) -> Difference:
+    """What is known of one measure of two tutors that share so many problems."""
     measure, changes = pairs.measure, pairs.changes
     drawn = stable_seed("compare", seed, CHANGES_AS.get(measure.name, measure.name), "interval")
     return Difference(

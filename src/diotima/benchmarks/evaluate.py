@@ -9,11 +9,9 @@ problem; a model is examined at each temperature asked for. Lessons and scores g
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import pydantic
-
-from diotima.classroom.casting import SCRIPTED, cast_early, cast_student, cast_tutor
+from diotima.classroom.casting import SCRIPTED, cast_early, cast_student, cast_tutor, labels_of
 from diotima.classroom.dry_run import tell_costs
 from diotima.classroom.lesson import Participant
 from diotima.classroom.roles import Role
@@ -21,18 +19,10 @@ from diotima.classroom.syllabus import problems_for
 from diotima.classroom.teach import HoldingSettings, begin, complain_of, hold_lessons, recorded
 from diotima.errors import CallFailed, SettingsError
 from diotima.models.calls import Calls
-from diotima.models.services import without_urls
 from diotima.reports.collect import collect
 from diotima.reports.tables import legend, measured, plain, terminal, tutor_table
 from diotima.runs.manifest import write_json
-
-
-def as_tuple(value: object) -> object:
-    """One text stands for a tuple of one."""
-    return (str(value),) if isinstance(value, str | Path) else value
-
-
-OneOrMore = Annotated[tuple[str, ...], pydantic.BeforeValidator(as_tuple)]
+from diotima.settings import OneOrMore
 
 
 class Settings(HoldingSettings):
@@ -52,21 +42,12 @@ class Settings(HoldingSettings):
 
 def check(settings: Settings) -> None:
     """Raise SettingsError if the labels do not fit the tutors, a temperature is none, or a scripted tutor unknown."""
-    names = labels(settings)
-    if len(names) != len(settings.tutor):
-        raise SettingsError(f"there are {len(settings.tutor)} tutors but {len(names)} labels")
-    if len(set(names)) < len(names):
-        raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(names)}; give others")
+    labels_of(settings.tutor, settings.label, settings.endpoints)
     if min(settings.temperature, default=-1.0) < 0:
         raise SettingsError("temperature needs at least one value, and none below 0")
     for name in settings.tutor:
         if name.startswith(SCRIPTED):
             cast_tutor(name, settings, 0.0)
-
-
-def labels(settings: Settings) -> tuple[str, ...]:
-    """The tutors' names in tables."""
-    return settings.label or tuple(without_urls(name, settings.endpoints) for name in settings.tutor)
 
 
 def at_temperatures(label: str, tutor: Participant, temperatures: Sequence[float]) -> list[tuple[str, Participant]]:
@@ -99,7 +80,8 @@ def run(settings: Settings) -> Path | dict[str, Any]:
         async def examine_all() -> list[CallFailed]:
             lost: list[CallFailed] = []
             expected: dict[str, int] = {}
-            for name, label, ready in zip(settings.tutor, labels(settings), early, strict=True):
+            labels = labels_of(settings.tutor, settings.label, settings.endpoints)
+            for name, label, ready in zip(settings.tutor, labels, early, strict=True):
                 tutor = ready or cast_tutor(name, settings, 0.0, calls)
                 voices = at_temperatures(label, tutor, settings.temperature)
                 expected.update({heading: len(problems) * settings.lessons for heading, _ in voices})

@@ -8,7 +8,7 @@ saw; that is what it plays with unless the settings say otherwise.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,19 +27,41 @@ from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel, Sampling
 from diotima.models.endpoint import EndpointModel
 from diotima.models.opening import model_folder, open_model, use_threads
-from diotima.models.services import BESIDE, EndpointSettings, is_elsewhere, without_urls
+from diotima.models.services import BESIDE, Endpoint, EndpointSettings, is_elsewhere, without_urls
 from diotima.models.weights import weights_fingerprint
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt, load_prompt
 
 TUTOR_FILE = "tutor.json"
+PARTS = "tutor_parts"
+"""In the settings of a run whose dialogues go on from others': who speaks under each label, with which prompt."""
 LEARNER = "learner"
 SCRIPTED = "scripted/"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class StudentSettings(EndpointSettings):
+class VoiceSettings(EndpointSettings):
+    """What every stage has to know in which a tutor or a student speaks."""
+
+    student_names: tuple[str, ...] = ("Amina", "Bao", "Elif", "Kofi", "Lucia", "Mateo", "Priya", "Yusuf")
+    """What students are called in prompts that use {{name}}, one drawn for each lesson; if empty, "the student"."""
+    threads: PositiveInt | None = None
+    """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
+
+
+class TutorSettings(VoiceSettings):
+    """How tutors speak."""
+
+    tutor_prompt: str | None = None
+    """The tutor's prompt: a name such as tutor/socratic, or a file; by default the one the model was trained with."""
+    tutor_sees: Sees | None = None
+    """How much of the problem the prompt may contain: question, answer or solution; by default as in training."""
+    tutor_max_tokens: PositiveInt = 120
+    """The longest reply of a tutor model, thought included, in tokens."""
+
+
+class StudentSettings(VoiceSettings):
     """Who learns, or sits an exam."""
 
     student: str = LEARNER
@@ -52,27 +74,17 @@ class StudentSettings(EndpointSettings):
     """The longest turn of a student model, in tokens."""
     solution_max_tokens: PositiveInt = 1024
     """The longest solution of a student model at an exam, in tokens."""
-    student_names: tuple[str, ...] = ("Amina", "Bao", "Elif", "Kofi", "Lucia", "Mateo", "Priya", "Yusuf")
-    """What students are called in prompts that use {{name}}, one drawn for each lesson; if empty, "the student"."""
     learner_seed: int = 0
     """Seed of the simulated learner: which skills it lacks on which problem."""
     learner_guided: Probability = LearnerParameters().guided
     """P(learn) of the simulated learner from a question that names a step and its concept."""
     learner_confused: Probability = LearnerParameters().confused
     """P(forget) of the simulated learner when a turn contradicts itself."""
-    threads: PositiveInt | None = None
-    """Processor threads of models in this process; by default torch's own choice. For small models one is best."""
 
 
-class LessonSettings(StudentSettings):
+class LessonSettings(TutorSettings, StudentSettings):
     """What every stage with lessons has to know about them."""
 
-    tutor_prompt: str | None = None
-    """The tutor's prompt: a name such as tutor/socratic, or a file; by default the one the model was trained with."""
-    tutor_sees: Sees | None = None
-    """How much of the problem the prompt may contain: question, answer or solution; by default as in training."""
-    tutor_max_tokens: PositiveInt = 120
-    """The longest reply of a tutor model, thought included, in tokens."""
     opens: Literal["tutor", "student"] = STUDENT
     """Who speaks first; the student opens with an attempt of its own."""
     tutor_turns: PositiveInt = 8
@@ -91,7 +103,7 @@ class Part:
     sees: Sees = "question"
 
 
-def part_of(folder: Path | None, settings: LessonSettings) -> Part:
+def part_of(folder: Path | None, settings: TutorSettings) -> Part:
     """The part as the settings say, else as the model's folder says, else the default."""
     known = Part()
     if folder is not None and (folder / TUTOR_FILE).is_file():
@@ -104,12 +116,17 @@ def part_of(folder: Path | None, settings: LessonSettings) -> Part:
     return Part(settings.tutor_prompt or known.prompt, settings.tutor_sees or known.sees)
 
 
+def part_of_tutor(name: str, settings: TutorSettings) -> Part | None:
+    """How the tutor of that name plays, before it is opened; None for a scripted one, which needs no prompt."""
+    return None if name.startswith(SCRIPTED) else part_of(_folder(name, settings), settings)
+
+
 def remember_part(folder: Path, part: Part) -> None:
     """Write beside a model how it plays."""
     (folder / TUTOR_FILE).write_text(json.dumps(asdict(part)) + "\n", encoding="utf-8")
 
 
-def cast_tutor(name: str, settings: LessonSettings, temperature: float, calls: Calls | None = None) -> Participant:
+def cast_tutor(name: str, settings: TutorSettings, temperature: float, calls: Calls | None = None) -> Participant:
     """The tutor of that name. Raises SettingsError or ModelError if there is none."""
     scripted = _scripted(name)
     if scripted is not None:
@@ -120,7 +137,7 @@ def cast_tutor(name: str, settings: LessonSettings, temperature: float, calls: C
 
 def cast_early(
     name: str,
-    settings: LessonSettings,
+    settings: TutorSettings,
     temperature: float,
     problems: Sequence[Problem],
     calls: Calls | None = None,
@@ -156,7 +173,7 @@ def _scripted(name: str) -> Scripted | None:
     return tutor
 
 
-def model_role(model: ChatModel, part: Part, settings: LessonSettings, temperature: float) -> Role:
+def model_role(model: ChatModel, part: Part, settings: TutorSettings, temperature: float) -> Role:
     """A model in the tutor's role."""
     sampling = Sampling(temperature=temperature, max_tokens=settings.tutor_max_tokens)
     return Role(TUTOR, model, load_prompt(part.prompt), sampling, part.sees, settings.student_names)
@@ -192,10 +209,15 @@ def cast_fingerprints(settings: LessonSettings, *tutors: str, calls: Calls | Non
     A folder may hold another model tomorrow, and a prompt be edited. Raises ModelError or PromptError for a name
     that is none, before anything is loaded.
     """
-    models = [name for name in tutors if not name.startswith(SCRIPTED)]
-    prompts = [load_prompt(part_of(_folder(name, settings), settings).prompt) for name in models]
-    mine = _fingerprints(models, prompts, settings, calls)
+    mine = tutor_fingerprints(settings, *tutors, calls=calls)
     return {kind: mine[kind] | of_student for kind, of_student in student_fingerprints(settings, calls).items()}
+
+
+def tutor_fingerprints(settings: TutorSettings, *tutors: str, calls: Calls | None = None) -> dict[str, dict[str, str]]:
+    """The same of the tutors alone, see `cast_fingerprints`."""
+    parts = {name: part_of_tutor(name, settings) for name in tutors}
+    prompts = [load_prompt(part.prompt) for part in parts.values() if part]
+    return _fingerprints([name for name, part in parts.items() if part], prompts, settings, calls)
 
 
 def student_fingerprints(settings: StudentSettings, calls: Calls | None = None) -> dict[str, dict[str, str]]:
@@ -209,8 +231,19 @@ def student_fingerprints(settings: StudentSettings, calls: Calls | None = None) 
 
 
 def _fingerprints(
-    models: Iterable[str], prompts: Iterable[Prompt], settings: StudentSettings, calls: Calls | None
+    models: Iterable[str], prompts: Iterable[Prompt], settings: EndpointSettings, calls: Calls | None
 ) -> dict[str, dict[str, str]]:
+    return {
+        "weights": weights_of(models, settings, calls),
+        "prompts": {prompt.name: prompt.fingerprint for prompt in prompts},
+    }
+
+
+def weights_of(models: Iterable[str], settings: EndpointSettings, calls: Calls | None) -> dict[str, str]:
+    """What each of these models is beside its name: a fingerprint of its weights, or of what its server says it is.
+
+    Models that are functions have none. Raises ModelError for a name that is none.
+    """
     weights: dict[str, str] = {}
     for name in models:
         if is_elsewhere(name, settings.endpoints):
@@ -220,13 +253,13 @@ def _fingerprints(
             weights[line.address.name] = " and ".join(both)
         elif folder := _folder(name, settings):
             weights[name] = weights_fingerprint(folder)
-    return {"weights": weights, "prompts": {prompt.name: prompt.fingerprint for prompt in prompts}}
+    return weights
 
 
 def as_recorded(settings: EndpointSettings, values: dict[str, Any]) -> dict[str, Any]:
     """A stage's settings as they go into its run: without how calls are made, and models called the same everywhere.
 
-    What is laid over requests stays, since it decides what is answered.
+    What is laid over requests stays, and which service an endpoint is like, since they decide what is answered.
     """
     kept = {name: value for name, value in values.items() if name not in BESIDE}
     for name in ("tutor", "student"):
@@ -236,17 +269,31 @@ def as_recorded(settings: EndpointSettings, values: dict[str, Any]) -> dict[str,
             kept[name] = [without_urls(one, settings.endpoints) for one in value]
     if extra := {name: endpoint.extra for name, endpoint in settings.endpoints.items() if endpoint.extra}:
         kept["extra"] = extra
+    if kinds := {name: endpoint.kind for name, endpoint in settings.endpoints.items() if endpoint.kind}:
+        kept["kind"] = kinds
     return kept
 
 
-def _folder(name: str, settings: StudentSettings) -> Path | None:
+def labels_of(tutors: Sequence[str], given: Sequence[str], endpoints: Mapping[str, Endpoint]) -> tuple[str, ...]:
+    """What tutors are called in tables: what they were ``given``, else their names. Raises SettingsError if it does not
+    tell them apart.
+    """
+    labels = tuple(given) or tuple(without_urls(name, endpoints) for name in tutors)
+    if len(labels) != len(tutors):
+        raise SettingsError(f"there are {len(tutors)} tutors but {len(labels)} labels")
+    if len(set(labels)) < len(labels):
+        raise SettingsError(f"two tutors cannot share a label, and the labels are {', '.join(labels)}; give others")
+    return labels
+
+
+def _folder(name: str, settings: EndpointSettings) -> Path | None:
     """The folder of a model, or None for one that is elsewhere or made by a function."""
     if name.startswith(SCRIPTED) or is_elsewhere(name, settings.endpoints) or ":" in name:
         return None
     return model_folder(name)
 
 
-def _open(name: str, settings: StudentSettings, calls: Calls | None, longest: int) -> ChatModel:
+def _open(name: str, settings: VoiceSettings, calls: Calls | None, longest: int) -> ChatModel:
     if is_elsewhere(name, settings.endpoints):
         desk = calls or Calls(settings)
         line = desk.line(name)

@@ -1,16 +1,18 @@
-"""`--dry-run`: who of a stage's lessons is asked over the network, and what that will come to; see `estimate`."""
+"""`--dry-run`: who of a stage is asked over the network, and what that will come to; see `estimate`."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from diotima.classroom.casting import LessonSettings
-from diotima.classroom.estimate import Sitting, Terms, Voice, estimate, plain, render
+from diotima.classroom.casting import LessonSettings, TutorSettings
+from diotima.classroom.estimate import Sitting, Terms, Voice, estimate, estimate_replies, plain, render
 from diotima.classroom.lesson import Participant
 from diotima.classroom.roles import Role
 from diotima.classroom.students import ModelStudent, Student
+from diotima.dialogue import Dialogue
 from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel
 from diotima.models.endpoint import EndpointModel
+from diotima.models.prices import Price
 from diotima.problems.problem import Problem
 
 
@@ -30,13 +32,32 @@ def tell_costs(
         _student(student),
         _sitting(student, attempts),
         Terms(lessons, settings.tutor_turns, settings.opens, settings.student_names),
-        {line.address.name: line.price for line in calls.lines if line.price is not None},
+        _prices(calls),
     )
     print(render(estimated))
     return plain(estimated)
 
 
-def _tutor(tutor: Participant | None, settings: LessonSettings) -> Voice:
+def tell_costs_of_replies(
+    settings: TutorSettings,
+    contexts: Sequence[Dialogue],
+    count: int,
+    tutors: Sequence[Participant | None],
+    calls: Calls,
+) -> dict[str, Any]:
+    """Print what ``count`` replies of every tutor to every context will cost; returns the figures, see `tell_costs`."""
+    voices = [_tutor(tutor, settings) for tutor in tutors]
+    estimated = estimate_replies(contexts, voices, count, settings.student_names, _prices(calls))
+    print(render(estimated, "candidates", "contexts"))
+    told = plain(estimated)
+    return {"contexts": told.pop("problems"), "candidates": told.pop("lessons")} | told
+
+
+def _prices(calls: Calls) -> dict[str, Price | None]:
+    return {line.address.name: line.price for line in calls.lines if line.price is not None}
+
+
+def _tutor(tutor: Participant | None, settings: TutorSettings) -> Voice:
     if isinstance(tutor, Role):
         return Voice(_name(tutor.model), tutor.prompt, tutor.sampling.max_tokens)
     return Voice() if tutor else Voice(max_tokens=settings.tutor_max_tokens)

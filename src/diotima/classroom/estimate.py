@@ -13,13 +13,13 @@ lessons and compares.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
 from diotima.classroom.students import Requests
-from diotima.dialogue import STUDENT
+from diotima.dialogue import STUDENT, Dialogue
 from diotima.models.prices import Price, cost, dollars, prices_as_of
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt
@@ -164,6 +164,28 @@ def estimate(
     return Estimate(len(problems), len(problems) * terms.lessons * len(tutors), models)
 
 
+def estimate_replies(
+    contexts: Iterable[Dialogue],
+    tutors: Sequence[Voice],
+    count: int,
+    names: tuple[str, ...],
+    prices: Mapping[str, Price | None],
+) -> Estimate:
+    """What it takes to have every tutor reply ``count`` times to each context; a reply counts as a lesson."""
+    expected, at_most = defaultdict[str, Load](Load), defaultdict[str, Load](Load)
+    number = 0
+    for context in contexts:
+        number += 1
+        for tutor in tutors:
+            if tutor.model:
+                texts = [_filled(tutor.prompt, context.problem, names), *(turn.text for turn in context.turns)]
+                for loads, scale in ((expected, _EXPECTED), (at_most, _AT_MOST)):
+                    reply = scale.turn(tutor, context.problem)
+                    loads[tutor.model] += Load(1, scale.read(*texts), reply) * count
+    models = tuple(ModelEstimate(model, expected[model], at_most[model], prices.get(model)) for model in expected)
+    return Estimate(number, number * count * len(tutors), models)
+
+
 def plain(estimate: Estimate) -> dict[str, Any]:
     """An estimate as JSON can hold it; costs in dollars, None where a price is not known."""
 
@@ -191,9 +213,9 @@ def plain(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def render(estimate: Estimate) -> str:
-    """An estimate as a table for people."""
-    title = f"An estimate, not a promise: {estimate.lessons:,} lessons on {estimate.problems:,} problems."
+def render(estimate: Estimate, lessons: str = "lessons", problems: str = "problems") -> str:
+    """An estimate as a table for people; ``lessons`` and ``problems`` are what its two counts are called."""
+    title = f"An estimate, not a promise: {estimate.lessons:,} {lessons} on {estimate.problems:,} {problems}."
     if not estimate.models:
         return f"{title}\nNo model behind an endpoint takes part; there is nothing to pay."
     rows: list[tuple[str, ...]] = [("model", "", "calls", "prompt tokens", "reply tokens", "cost")]
@@ -212,7 +234,7 @@ def render(estimate: Estimate) -> str:
         for row in rows
     ]
     note = (
-        "Both take all turns of every lesson. Expected: replies half as long as they may be, four bytes a token.\n"
+        f"Both take all turns of all {lessons}. Expected: replies half as long as they may be, four bytes a token.\n"
         "At most: replies as long as they may be, three bytes a token. Calls sent again come on top.\n"
         f"Prices, where neither your own nor told by the service, are as of {prices_as_of().isoformat()}."
     )
@@ -256,7 +278,7 @@ def _tutoring(problem: Problem, tutor: Voice, student: Voice, terms: Terms, scal
     """The turns of a tutor in one lesson: each reads the prompt and all that was said so far."""
     own, heard = scale.turn(tutor, problem), scale.turn(student, problem)
     first = int(terms.opens == STUDENT)
-    system = scale.read(_filled(tutor.prompt, problem, terms))
+    system = scale.read(_filled(tutor.prompt, problem, terms.names))
     return sum(
         (Load(1, system + turn * _said(own) + (turn + first) * _said(heard), own) for turn in range(terms.tutor_turns)),
         Load(),
@@ -269,7 +291,7 @@ def _taught(
     """What a student is asked in one lesson and after it: its turns but an opening one, and two exams."""
     own, heard = scale.turn(student, problem), scale.turn(tutor, problem)
     first = int(terms.opens == STUDENT)
-    start = scale.read(_filled(student.prompt, problem, terms), *[terms.requests.attempt.fill()] * first)
+    start = scale.read(_filled(student.prompt, problem, terms.names), *[terms.requests.attempt.fill()] * first)
     for turn in range(1, terms.tutor_turns + 1):
         yield Load(1, start + turn * _said(heard) + (turn - 1 + first) * _said(own), own)
     lesson = start + terms.tutor_turns * _said(heard) + (terms.tutor_turns + first) * _said(own)
@@ -282,11 +304,12 @@ def _taught(
 def _without_tutor(problem: Problem, student: Voice, sitting: Sitting, terms: Terms, scale: _Scale) -> Iterator[Load]:
     """What a student is asked before any tutor has spoken: its opening turn, and the exams without the lesson."""
     if terms.opens == STUDENT:
-        texts = (_filled(student.prompt, problem, terms), terms.requests.attempt.fill())
+        texts = (_filled(student.prompt, problem, terms.names), terms.requests.attempt.fill())
         yield Load(1, scale.read(*texts), scale.turn(student, problem))
     for one in (problem, problem.sibling):
         if one is not None:
-            yield _exam(scale.read(_filled(student.prompt, one, terms), terms.requests.solution.fill()), sitting, scale)
+            texts = (_filled(student.prompt, one, terms.names), terms.requests.solution.fill())
+            yield _exam(scale.read(*texts), sitting, scale)
 
 
 def _exam(prompt: int, sitting: Sitting, scale: _Scale) -> Load:
@@ -297,10 +320,10 @@ def _said(tokens: int) -> int:
     return tokens + _TOKENS_A_MESSAGE
 
 
-def _filled(prompt: Prompt | None, problem: Problem, terms: Terms) -> str:
+def _filled(prompt: Prompt | None, problem: Problem, names: Sequence[str]) -> str:
     """A system prompt with the longest name that it may get."""
     if prompt is None:
         return ""
     known = {"question": problem.question, "answer": problem.answer, "solution": problem.solution}
-    known["name"] = max(terms.names, key=len, default="the student")
+    known["name"] = max(names, key=len, default="the student")
     return prompt.fill(**{name: known[name] for name in prompt.placeholders})

@@ -111,17 +111,21 @@ class Conduct:
     student got wrong. ``first_wrong``: the share that name the first such step. ``well_formed``: the share of all its
     turns that keep to the form (readable, thoughts closed, not cut off). ``ended``: whether the tutor ended the lesson;
     ``cut``: whether a turn ran into its limit. ``tutor_turns`` and ``tutor_words`` count.
+    With ``latest`` only its latest turn is measured, as fits one that goes on from what others said.
     """
+
+    latest: bool = False
 
     async def score(self, dialogue: Dialogue) -> dict[str, Score]:
         """Measure one lesson."""
-        turns = dialogue.by(TUTOR)
+        since = -1 if self.latest else 0
+        turns = dialogue.by(TUTOR)[since:]
         if not turns:
             nothing = Score.missing("the tutor never spoke")
             names = ("addressed", "first_wrong", "well_formed", "ended", "cut", "tutor_words")
             return dict.fromkeys(names, nothing) | {"tutor_turns": Score(0.0)}
         addressed, first, asked = 0, 0, 0
-        for index, reading in read_dialogue(dialogue):
+        for index, reading in list(read_dialogue(dialogue))[since:]:
             wrong = wrong_steps(dialogue.turns[index - 1].text, dialogue.problem) if index else None
             if wrong:
                 asked += 1

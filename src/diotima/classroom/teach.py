@@ -8,13 +8,14 @@ A killed run goes on with the lessons that are missing.
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom.casting import (
+    TutorSettings,
     as_recorded,
     cast_early,
     cast_fingerprints,
@@ -34,33 +35,39 @@ from diotima.models.services import without_urls
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
 from diotima.runs.run import GROUP_SECONDS, Run
-from diotima.score import Score, Scorer
+from diotima.score import Judgement, Score, Scorer
 from diotima.scoring.leakage import LeakMeter
 
 Item = TypeVar("Item")
 Scored = tuple[Dialogue, dict[str, Score]]
+Judged = tuple[Dialogue, dict[str, Score], tuple[Judgement, ...]]
 FEW = 20  # lost lessons that may be chance
 
 
-class HoldingSettings(SyllabusSettings):
-    """Which lessons are held, and how thoroughly each is examined."""
-
-    obvious_input: ClassVar[str] = "problems"
+class RunSettings(TutorSettings):
+    """Where what tutors say is kept, and how they are asked."""
 
     out: Path
     """Folder of the run."""
-    lessons: PositiveInt = 1
-    """Lessons on each problem, each with a seed of its own."""
-    attempts: PositiveInt = 16
-    """Attempts at each problem of the exam."""
     seed: int = 0
-    """Seed of the lessons."""
+    """Seed of all that is drawn."""
     at_once: PositiveInt | None = None
     """Lessons held at the same time; by default 128, with models behind endpoints 512."""
     fork: Path | None = None
     """Another run whose answered calls are taken over where they are still the same; for a changed recipe."""
     dry_run: bool = False
-    """Only say how many lessons, calls, tokens and dollars it would be; nothing is asked of any model."""
+    """Only say how many calls, tokens and dollars it would be; nothing is asked of any model."""
+
+
+class HoldingSettings(SyllabusSettings, RunSettings):
+    """Which lessons are held, and how thoroughly each is examined."""
+
+    obvious_input: ClassVar[str] = "problems"
+
+    lessons: PositiveInt = 1
+    """Lessons on each problem, each with a seed of its own."""
+    attempts: PositiveInt = 16
+    """Attempts at each problem of the exam."""
 
 
 class Settings(HoldingSettings):
@@ -91,8 +98,8 @@ def run(settings: Settings) -> Path | dict[str, Any]:
 
 
 @contextmanager
-def begin(stage: str, settings: HoldingSettings, made_of: Mapping[str, object], calls: Calls) -> Iterator[Run]:
-    """The run to hold lessons in, with the books of all calls, finished at the end.
+def begin(stage: str, settings: RunSettings, made_of: Mapping[str, object], calls: Calls) -> Iterator[Run]:
+    """The run to keep lessons in, with the books of all calls, finished at the end.
 
     A new one in which nothing could be recorded is removed: the mended command may have other settings.
     """
@@ -170,7 +177,7 @@ async def measured(dialogue: Dialogue, scorers: Iterable[Scorer]) -> Scored:
 
 
 async def keep_all(
-    work: Callable[[Item], Awaitable[Scored]],
+    work: Callable[[Item], Awaitable[Scored | Judged]],
     items: Iterable[Item],
     label: str,
     at_once: int,
@@ -186,7 +193,7 @@ async def keep_all(
     lost: list[CallFailed] = []
     kept = 0
 
-    async def one(item: Item) -> Scored | CallFailed:
+    async def one(item: Item) -> Scored | Judged | CallFailed:
         try:
             return await work(item)
         except CallFailed as failure:
@@ -194,18 +201,16 @@ async def keep_all(
 
     keeping = asyncio.create_task(_keep(record, lambda: progress.advance(0, note())))
     try:
-        async for result in side_by_side(one, items, at_once):
-            if isinstance(result, CallFailed):
-                lost.append(result)
-                if len(lost) >= FEW and len(lost) > kept:
-                    raise ModelError(
-                        f"{len(lost)} lessons were lost and {kept} kept, so this stops; the last: {result}"
-                    )
-                continue
-            dialogue, scores = result
-            record.add(dialogue, label, scores)
-            kept += 1
-            progress.advance(note=note())
+        async with aclosing(side_by_side(one, items, at_once)) as results:
+            async for result in results:
+                if isinstance(result, CallFailed):
+                    lost.append(result)
+                    stop_if_most_are_lost(lost, kept)
+                    continue
+                dialogue, *found = result
+                record.add(dialogue, label, *found)
+                kept += 1
+                progress.advance(note=note())
         if keeping.done():
             keeping.result()  # what it could not keep is to be held again
     finally:
@@ -214,10 +219,16 @@ async def keep_all(
     return lost
 
 
-def complain_of(lost: Sequence[CallFailed]) -> None:
+def stop_if_most_are_lost(lost: Sequence[CallFailed], kept: int, what: str = "lesson") -> None:
+    """Raise ModelError if more are lost than kept, and so many that it is no chance."""
+    if len(lost) >= FEW and len(lost) > kept:
+        raise ModelError(f"{len(lost)} {what}s were lost and {kept} kept, so this stops; the last: {lost[-1]}")
+
+
+def complain_of(lost: Sequence[CallFailed], what: str = "lesson") -> None:
     """Raise ModelError, in one sentence, if lessons were lost."""
     if lost:
-        which = "one lesson was" if len(lost) == 1 else f"{len(lost):,} lessons were"
+        which = f"one {what} was" if len(lost) == 1 else f"{len(lost):,} {what}s were"
         raise ModelError(f"{which} lost ({lost[0]}); the others are kept, and the same command tries again")
 
 

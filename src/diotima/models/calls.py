@@ -237,7 +237,7 @@ class Calls:
     async def answer(self, line: Line, request: Request) -> Answer:
         """The answer to a request: the one in the ledger, the one that is on its way, or a new one.
 
-        Raises CallFailed if this call cannot be had, and ModelError if none can.
+        Raises CallFailed if this call cannot be had (CallRefused, if it never could), and ModelError if none can.
         """
         request = _named(request)
         task = self._asked.get(request.key)
@@ -270,7 +270,7 @@ class Calls:
         """What is to be heard of a reply, piece by piece, and at last the whole answer.
 
         Booked like any other call, but tried once: what has been heard cannot be taken back. One that was answered
-        before comes in one piece. Raises CallFailed, or ModelError if no call can be had.
+        before comes in one piece. Raises what `answer` does.
         """
         request = _named(request)
         kept = self._ledger.answered(request.key) if self._ledger else None
@@ -286,7 +286,7 @@ class Calls:
             finally:
                 pieces.put_nowait(None)
             if attempt.answer is None:
-                kind = ModelError if attempt.fate == "run" else CallFailed
+                kind = {"run": ModelError, "unit": CallRefused}.get(attempt.fate, CallFailed)
                 raise kind(f"{line.address.name}: {attempt.reason}")
             return attempt.answer
 

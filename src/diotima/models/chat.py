@@ -14,7 +14,8 @@ class Sampling:
     ``temperature`` 0 is greedy. ``max_tokens`` counts the reply only. ``seed`` makes the draw repeatable where the
     back end allows it, and names it: of one chat, every seed is a reply of its own; None leaves it to chance.
     ``stop``: texts that end the reply where they would begin. ``logprobs``: also tell how likely each token was.
-    ``schema``: the JSON schema that the reply has to keep to. A model that cannot do one of the last three refuses.
+    ``schema``: the JSON schema that the reply has to keep to; exactly ``{"type": "object"}`` asks for plain JSON mode,
+    which some servers have who have no schemas. A model that cannot do one of the last three refuses.
     """
 
     temperature: float = 1.0

@@ -69,7 +69,9 @@ def parameters_of(address: Address, sampling: Sampling) -> dict[str, Any]:
         fields["stop"] = list(sampling.stop)
     if sampling.logprobs:
         fields["logprobs"] = True
-    if sampling.schema is not None:
+    if sampling.schema == {"type": "object"}:
+        fields["response_format"] = {"type": "json_object"}
+    elif sampling.schema is not None:
         form = {"name": "reply", "strict": True, "schema": dict(sampling.schema)}
         fields["response_format"] = {"type": "json_schema", "json_schema": form}
     if address.kind == "openrouter":

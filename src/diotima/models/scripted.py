@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
-from diotima.dialogue import Message
+from diotima.dialogue import Message, stable_seed
 from diotima.errors import ModelError
 from diotima.models.chat import Reply, Sampling
 from diotima.problems.numbers import find_numbers
@@ -40,5 +41,28 @@ def copier(messages: Sequence[Message]) -> str:
     return f"My answer is {latest}."
 
 
-SCRIPTS: Mapping[str, Callable[[Sequence[Message]], str]] = {"copier": copier}
+def garbage(messages: Sequence[Message]) -> str:
+    """Answers nonsense, the same chat with the same: as a judge it never gives a verdict that can be read."""
+    random = Random(stable_seed("garbage", *(message.content for message in messages)))
+    word = "".join(random.choices("bcdfghjklmnpqrstvwxz", k=6))
+    return random.choice(_NONSENSE).replace("WORD", word).replace("NUMBER", str(random.randint(-9, 99)))
+
+
+_NONSENSE = (
+    "",
+    "WORD",
+    "NUMBER",
+    "null",
+    "[NUMBER, NUMBER]",
+    "{}",
+    '{"WORD": NUMBER}',
+    '{"WORD": "WORD"',
+    '{"WORD": {"WORD": NUMBER}}',
+    "```json\n{'WORD': NUMBER,}\n```",
+    "Very good! I would say NUMBER out of NUMBER, or WORD.",
+    '{"WORD": true} {"WORD": "\\ud800"}',
+    "<think>WORD",
+)
+
+SCRIPTS: Mapping[str, Callable[[Sequence[Message]], str]] = {"copier": copier, "garbage": garbage}
 """What can be had by name, as ``scripted/NAME``."""

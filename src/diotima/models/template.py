@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from diotima.dialogue import MARKS, THINK_OPEN, Message
+from diotima.dialogue import MARKS, THINK_CLOSE, THINK_OPEN, Message
 from diotima.errors import ModelError
 
 if TYPE_CHECKING:
@@ -50,13 +50,20 @@ class ChatFormat:
         Some templates open the thought themselves, so that the model only ever closes it: then it is opened here.
         """
         said = str(self.tokenizer.decode([index for index in reply_ids if index not in self._unsaid]))
-        return THINK_OPEN + said if self._between[1].rstrip().endswith(THINK_OPEN) else said
+        return THINK_OPEN + said if self._thinks else said
 
     @cached_property
     def end_id(self) -> int | None:
         """The id that ends a turn as the template writes it, else the tokenizer's end of sequence."""
         after = self._encode(self._between[0])
         return after[0] if after and after[0] in self._control_tokens else self.tokenizer.eos_token_id
+
+    def reply(self, text: str) -> tuple[int, ...]:
+        """The ids of a reply that says ``text``, as they would be sampled, the end of the turn too; see `text`."""
+        end = () if self.end_id is None else (self.end_id,)
+        if self._thinks:
+            text = text.removeprefix(THINK_OPEN) if text.startswith(THINK_OPEN) else THINK_CLOSE + text
+        return (*self._encode(text), *end)
 
     def context(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The ids to continue from; they extend those of the last turn whose tokens are known."""
@@ -96,6 +103,11 @@ class ChatFormat:
     def _encode(self, text: str, plain: bool = False) -> list[int]:
         """Token ids; ``plain`` text cannot smuggle in control tokens by spelling them out."""
         return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain))
+
+    @cached_property
+    def _thinks(self) -> bool:
+        """Whether the template itself opens the thought with which a reply begins."""
+        return self._between[1].rstrip().endswith(THINK_OPEN)
 
     @cached_property
     def _between(self) -> tuple[str, str]:

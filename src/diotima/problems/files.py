@@ -39,8 +39,11 @@ def problem_to_json(problem: Problem) -> str:
 
 
 def problem_from_json(text: str) -> Problem:
-    """The inverse of `problem_to_json`. Raises ProblemFileError with the field that is wrong."""
-    return _problem(parse_json(text))
+    """The inverse of `problem_to_json`. Raises ProblemFileError with the field that is wrong.
+
+    Question and answer may be empty, as they are where a conversation is kept and its problem is not known.
+    """
+    return _problem(parse_json(text), needed=("id",))
 
 
 def write_problems(problems: Iterable[Problem], path: Path) -> int:
@@ -151,8 +154,8 @@ def _own(values: dict[str, Any]) -> Problem:
     return _problem(values)
 
 
-def _problem(values: Any) -> Problem:
-    _check(values, Problem, _NEEDED, "a problem")
+def _problem(values: Any, needed: Iterable[str] = _NEEDED) -> Problem:
+    _check(values, Problem, needed, "a problem")
     steps, sibling = values.get("steps") or [], values.get("sibling")
     if not isinstance(steps, list):
         raise ProblemFileError("the field steps must be a list")

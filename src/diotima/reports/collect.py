@@ -276,7 +276,7 @@ def _labels(run: Run, folder: Path) -> Iterator[tuple[str, Lessons]]:
 
 def _examine(name: str, found: Lessons, role: Role, seed: int) -> Examination:
     intervals = {
-        measure: _interval(values, binary=measure == "leaked", seed=stable_seed("interval", seed, measure))
+        measure: interval_of(values, binary=measure == "leaked", seed=stable_seed("interval", seed, measure))
         for measure, values in found.values.items()
         if values
     }
@@ -286,7 +286,8 @@ def _examine(name: str, found: Lessons, role: Role, seed: int) -> Examination:
     return Examination(name, found.folder.name, role, len(found.lessons), intervals, normalised)
 
 
-def _interval(values: Values, binary: bool, seed: int) -> Interval:
+def interval_of(values: Values, binary: bool, seed: int) -> Interval:
+    """The mean with its interval over problems; ``binary``: every value is yes or no."""
     lessons = sorted(values)
     clusters = [problem for problem, _ in lessons]
     interval = mean_interval([values[lesson] for lesson in lessons], clusters=clusters, seed=seed)

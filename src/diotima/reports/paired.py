@@ -7,7 +7,7 @@ difference is clear if its p-value, adjusted by Holm over these five for each pa
 nothing about other problems.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from math import nan
@@ -70,10 +70,15 @@ def paired(measure: Measure, first: Values, second: Values, problems: AbstractSe
     return Pairs(measure, tuple(old[problem] for problem in used), tuple(new[problem] for problem in used))
 
 
-def judge(pairs: Iterable[Pairs], level: float = LEVEL, seed: int = 0) -> dict[str, Judgement]:
-    """A judgement for each measure of two tutors, by its name; ``pairs`` holds all of them, for Holm's sake."""
+def judge(
+    pairs: Iterable[Pairs], level: float = LEVEL, seed: int = 0, primary: Collection[str] = PRIMARY
+) -> dict[str, Judgement]:
+    """A judgement for each measure of two tutors, by its name; ``pairs`` holds all of them, for Holm's sake.
+
+    ``primary``: the measures that are tested; of judges' scores all that their rubric has.
+    """
     found = {one.measure.name: one for one in pairs}
-    judgements = {name: _tested(one, seed) for name, one in found.items()}
+    judgements = {name: _tested(one, seed, primary) for name, one in found.items()}
     tested = [name for name, one in judgements.items() if one.test]
     for name, adjusted in zip(tested, holm([judgements[name].p for name in tested]), strict=True):
         judgements[name] = replace(judgements[name], adjusted=adjusted)
@@ -83,9 +88,9 @@ def judge(pairs: Iterable[Pairs], level: float = LEVEL, seed: int = 0) -> dict[s
     return judgements
 
 
-def _tested(pairs: Pairs, seed: int) -> Judgement:
+def _tested(pairs: Pairs, seed: int, primary: Collection[str]) -> Judgement:
     changes, only, name = pairs.changes, pairs.only, pairs.measure.name
-    if name not in PRIMARY:
+    if name not in primary:
         return Judgement("", nan, nan, "" if any(changes) else EQUAL)
     p = mcnemar_test(*only) if only else sign_flip_test(changes, seed=stable_seed("compare", seed, name, "test"))
     return Judgement("exact McNemar" if only else "sign flips", p, p, NOT_CLEAR if any(changes) else EQUAL)

@@ -44,6 +44,11 @@ def exam_sample(seed: int, problem_id: str, attempt: int) -> int:
     return stable_seed("exam", seed, problem_id, attempt)
 
 
+def judge_sample(rubric: str, problem_id: str, seed: int, position: int, sample: int, ask: int, order: str) -> int:
+    """By which draw a judge says what it thinks of a case, ``ask`` counted from 0, see `scoring.judge.ModelJudge`."""
+    return stable_seed("judge", rubric, problem_id, seed, position, sample, ask, order)
+
+
 def calls_of(db: apsw.Connection, samples: Sequence[int]) -> list[Call]:
     """All attempts at the calls that drew these samples, in the order of the samples."""
     question = (

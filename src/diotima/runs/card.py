@@ -98,10 +98,11 @@ def _front_matter(contents: Contents) -> str:
 
 
 def _counts(status: Status, contents: Contents) -> str:
-    calls = contents.rows.get("calls", 0)
-    lessons = f"It holds {contents.rows['dialogues']:,} lessons"
+    beside = {"judgements": "judgements", "calls": "calls to endpoints"}
+    held_too = [f"{contents.rows[name]:,} {what}" for name, what in beside.items() if contents.rows.get(name)]
+    lessons = " and ".join([f"It holds {contents.rows['dialogues']:,} lessons", *held_too])
     held = ", ".join(f"{label or 'no label'} {count:,}" for label, count in contents.counted.labels.items())
-    parts = [f"{lessons}{f' and {calls:,} calls to endpoints' if calls else ''}; by tutor: {held or 'none'}."]
+    parts = [f"{lessons}; by tutor: {held or 'none'}."]
     if contents.snapshot:
         parts.append("The run was being written at that time: this is a snapshot, and more lessons may have followed.")
     elif not status.manifest.finished:

@@ -1,4 +1,4 @@
-"""A run as tables that ``datasets`` reads back: lessons as dialogues, and the calls to endpoints.
+"""A run as tables that ``datasets`` reads back: lessons as dialogues, what judges said of them, and calls to endpoints.
 
 The columns and their types are fixed here, whatever is in the first rows: ragged JSON lines, or a column that begins
 with a thousand empty cells, are what readers break on. So no lesson's cell is empty in the sense of null, what varies
@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 import apsw
 
 from diotima.dialogue import TUTOR
+from diotima.runs.judgements import ORDER
 from diotima.runs.lessons import PAGE, Lesson
 from diotima.runs.status import without_credentials
 from diotima.score import Score
@@ -44,6 +45,22 @@ LESSON_COLUMNS = {
     "scores": "string",
 }
 """``sibling_question`` and ``sibling_answer`` are "" where there is none; ``thoughts`` has one for each message."""
+
+JUDGEMENT_COLUMNS = {
+    "lesson": "int64",
+    "rubric": "string",
+    "rubric_fingerprint": "string",
+    "judge": "string",
+    "position": "int64",
+    "sample": "int64",
+    "against": "string",
+    "order": "string",
+    "state": "string",
+    "labels": "string",
+    "reason": "string",
+    "asks": "int64",
+}
+"""``lesson`` is that of the dialogues; ``position`` an index in its messages, -1 for the whole; ``labels`` JSON."""
 
 CALL_COLUMNS = {
     "call": "int64",
@@ -212,6 +229,18 @@ def lesson_row(lesson: Lesson) -> Row:
 def _plain(score: Score) -> dict[str, Any]:
     # By hand: `asdict` copies every value deeply, which took a third of an export's time.
     return {"value": score.value, "state": score.state, "reason": score.reason}
+
+
+def judgement_rows(db: apsw.Connection, until: int) -> Iterator[Row]:
+    """What judges said about the lessons with numbers up to ``until``, as rows in the order of the lessons."""
+    stored = ", ".join(
+        "dialogue" if name == "lesson" else "placed" if name == "order" else name for name in JUDGEMENT_COLUMNS
+    )
+    question = f"SELECT {stored} FROM judgements WHERE dialogue = ? ORDER BY {ORDER}"
+    for number in range(1, until + 1):
+        for values in db.execute(question, (number,)):
+            row = dict(zip(JUDGEMENT_COLUMNS, values, strict=True))
+            yield row | {name: without_credentials(row[name]) for name in ("judge", "against", "reason")}
 
 
 def call_rows(db: apsw.Connection, until: int, answers: bool) -> Iterator[Row]:

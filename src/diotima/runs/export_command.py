@@ -21,23 +21,26 @@ from diotima.runs.card import MARK, Contents, card
 from diotima.runs.export import (
     ANSWER,
     CALL_COLUMNS,
+    JUDGEMENT_COLUMNS,
     LESSON_COLUMNS,
     PART,
     Format,
     Row,
     Tally,
     call_rows,
+    judgement_rows,
     lesson_row,
     whole_file,
     write_table,
 )
+from diotima.runs.judgements import judgement_count
 from diotima.runs.lessons import last_number, lessons_between
 from diotima.runs.manifest import timestamp
 from diotima.runs.status import status_of
 from diotima.runs.store import explained, open_for_reading
 
 CARD = "README.md"
-TABLES = ("dialogues", "calls")
+TABLES = ("dialogues", "judgements", "calls")
 Item = TypeVar("Item")
 
 
@@ -68,13 +71,21 @@ def run(settings: Settings) -> dict[str, Any]:
     status = status_of(settings.run)
     _make_room(settings.out)
     rows, counted = {}, Tally()
-    columns = {"dialogues": LESSON_COLUMNS, "calls": CALL_COLUMNS | (ANSWER if settings.answers else {})}
+    columns = {
+        "dialogues": LESSON_COLUMNS,
+        "judgements": JUDGEMENT_COLUMNS,
+        "calls": CALL_COLUMNS | (ANSWER if settings.answers else {}),
+    }
     with closing(open_for_reading(settings.run)) as db:
         with explained(settings.run), db:  # both at one moment
             lessons = last_number(db)
+            judgements = judgement_count(db, lessons)
             calls = int(db.execute("SELECT coalesce(max(id), 0) FROM calls").get) if status.by_model else 0
         held = _counted(_explained(settings.run, lessons_between(db, 0, lessons)), "lessons", lessons)
         tables: dict[str, Iterator[Row]] = {"dialogues": map(lesson_row, counted.count(held))}
+        if judgements:
+            said = _explained(settings.run, judgement_rows(db, lessons))
+            tables["judgements"] = _counted(said, "judgements", judgements)
         if calls:
             asked = _explained(settings.run, call_rows(db, calls, settings.answers))
             tables["calls"] = _counted(asked, "calls", calls)

@@ -1,23 +1,23 @@
-"""One lesson as people read it: the problem, what was said and thought, how it was scored, what it cost.
+"""One lesson as people read it: the problem, what was said and thought, how it was scored and judged, what it cost.
 
 All of it is a stranger's text, a model's most of all: control characters and signs that turn the direction of writing
 are found as such, and nothing is taken for markup.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from diotima.dialogue import Dialogue
 from diotima.errors import RunError, SettingsError
 from diotima.problems.list_command import table
-from diotima.runs.books import Call, calls_of, exam_sample, turn_sample
+from diotima.runs.books import Call, calls_of, exam_sample, judge_sample, turn_sample
 from diotima.runs.lessons import Lesson, last_number, lesson, lesson_counts, numbers_about
+from diotima.runs.records import Record
 from diotima.runs.status import read_manifest, reading, shown, without_credentials
-from diotima.score import Score
+from diotima.score import WHOLE, Judgement, Score
 from diotima.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def show_lesson(
         found = lesson(db, numbers[0])
         if found is None:
             raise SettingsError(f"lesson = {number}: {folder} has lessons 1 to {last_number(db)}")
-        asked = _calls(db, found.record.dialogue, attempts) if calls else []
+        asked = _calls(db, found.record, attempts) if calls else []
     _print(folder, found, console)
     if calls:
         console.print(_calls_table(asked) if asked else "It needed no calls to endpoints that this run knows of.")
@@ -70,10 +70,11 @@ def _about(db: apsw.Connection, folder: Path, problem: str, label: str | None) -
     return numbers
 
 
-def _calls(db: apsw.Connection, dialogue: Dialogue, attempts: int) -> list[tuple[str, Call]]:
-    """All calls of a lesson and its exams, each with what it was for."""
+def _calls(db: apsw.Connection, record: Record, attempts: int) -> list[tuple[str, Call]]:
+    """All calls of a lesson, its exams and its judges, each with what it was for."""
     if not db.table_exists(None, "calls"):
         return []
+    dialogue = record.dialogue
     purposes = {
         turn_sample(dialogue.seed, dialogue.problem.id, turn.speaker, index): f"turn {index + 1}, {turn.speaker}"
         for index, turn in enumerate(dialogue.turns)
@@ -81,7 +82,17 @@ def _calls(db: apsw.Connection, dialogue: Dialogue, attempts: int) -> list[tuple
     for name, problem in (("exam", dialogue.problem), ("sibling", dialogue.problem.sibling)):
         if problem is not None:
             purposes |= {exam_sample(dialogue.seed, problem.id, n): f"{name}, attempt {n + 1}" for n in range(attempts)}
+    for one in record.judgements:
+        case = (one.rubric, dialogue.problem.id, dialogue.seed, one.position, one.sample)
+        purposes |= {judge_sample(*case, ask, one.order): f"verdict on {_judged(one)}" for ask in range(one.asks)}
     return [(purposes[call.sample], call) for call in calls_of(db, list(purposes))]
+
+
+def _judged(one: Judgement) -> str:
+    """Which case it is, by the number under which the turn is printed."""
+    of = "all" if one.position == WHOLE else str(one.position + 1)
+    of += f", sample {one.sample + 1}" if one.sample else ""
+    return of + (f", {one.order} against {one.against}" if one.against else "")
 
 
 def _print(folder: Path, found: Lesson, console: "Console") -> None:
@@ -106,6 +117,8 @@ def _print(folder: Path, found: Lesson, console: "Console") -> None:
     console.print(Text(f"\nThe lesson ended: {shown(dialogue.stop) or 'it was cut off'}.", style="dim"))
     if record.scores:
         console.print(_scores_table(record.scores))
+    if record.judgements:
+        console.print(_judgements_table(record.judgements))
 
 
 def _scores_table(scores: Mapping[str, Score]) -> "Table":
@@ -115,6 +128,18 @@ def _scores_table(scores: Mapping[str, Score]) -> "Table":
     for name, score in scores.items():
         value = "" if score.value is None else f"{score.value:.4g}"
         rows.add_row(*(Text(shown(cell)) for cell in (name, value, score.state, score.reason)))
+    return rows
+
+
+def _judgements_table(judgements: Sequence[Judgement]) -> "Table":
+    """What each judge said of each turn, by the numbers under which the turns are printed above."""
+    from rich.text import Text
+
+    rows = table("Rubric", "Judge", "Turn", "Says", "Reason")
+    for one in judgements:
+        said = ", ".join(f"{criterion} {label}" for criterion, label in one.labels.items()) or one.state
+        said += f" (asked {one.asks} times)" if one.asks > 1 else ""
+        rows.add_row(*(Text(shown(cell)) for cell in (one.rubric, one.judge, _judged(one), said, one.reason)))
     return rows
 
 
@@ -144,4 +169,5 @@ def _plain(found: Lesson) -> dict[str, Any]:
         "turns": [{k: v for k, v in asdict(turn).items() if k != "tokens"} for turn in dialogue.turns],
         "stop": dialogue.stop,
         "scores": {name: asdict(score) for name, score in record.scores.items()},
+        "judgements": [asdict(judgement) for judgement in record.judgements],
     }

@@ -12,15 +12,16 @@ import apsw
 
 from diotima.dialogue import Dialogue
 from diotima.problems.files import problem_from_json
+from diotima.runs.judgements import COLUMNS, ORDER, judgement_from_row
 from diotima.runs.records import Record, TurnRow, turns_from_rows
-from diotima.score import Score
+from diotima.score import Judgement, Score
 
 PAGE = 500  # lessons in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A stored dialogue with its scores, under its number; its turns have no tokens."""
+    """A stored dialogue with its scores and judgements, under its number; its turns have no tokens."""
 
     number: int
     record: Record
@@ -79,8 +80,21 @@ def _page(db: apsw.Connection, after: int, until: int) -> list[Lesson]:
         page,
     ):
         scores[number][name] = Score(value, state, reason)
+    judgements: dict[int, list[Judgement]] = {head[0]: [] for head in heads}
+    if db.table_exists(None, "judgements"):
+        for number, *row in db.execute(
+            f"SELECT dialogue, {', '.join(COLUMNS)} FROM judgements WHERE dialogue > ? AND dialogue <= ?"
+            f" ORDER BY dialogue, {ORDER}",
+            page,
+        ):
+            judgements[number].append(judgement_from_row(row))
     return [
-        Lesson(number, Record(label, Dialogue(problem_from_json(body), spoken, seed, stop), scores[number]))
+        Lesson(
+            number,
+            Record(
+                label, Dialogue(problem_from_json(body), spoken, seed, stop), scores[number], tuple(judgements[number])
+            ),
+        )
         for number, label, seed, stop, body in heads
         for spoken in [turns_from_rows(turns[number])]
     ]

@@ -18,6 +18,7 @@ import diotima
 from diotima.errors import RunError
 
 FILE = "manifest.json"
+FORKED = ("teach", "evaluate")  # stages that take --fork
 _LIBRARIES = ("apsw", "numpy", "scipy", "torch", "transformers", "trl", "peft")
 
 
@@ -42,8 +43,10 @@ def refuse_changes(folder: Path, before: Mapping[str, Any], after: Mapping[str, 
         return
     keys = ("stage", "seed", "settings")
     changes = differences({key: before[key] for key in keys}, {key: after[key] for key in keys})
+    fork = f" (with --fork {folder} what is still the same is not asked again)" if after["stage"] in FORKED else ""
     raise RunError(
-        f"{folder} was begun with other settings ({'; '.join(changes)}): choose another folder, or remove this one"
+        f"{folder} was begun with other settings ({'; '.join(changes)}): "
+        f"choose another folder{fork}, or remove this one"
     )
 
 
@@ -115,10 +118,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file so that it is there whole or not at all, even after a crash."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all, even after a crash."""
     beside = path.with_name(path.name + ".new")
     with beside.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

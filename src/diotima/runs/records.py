@@ -16,7 +16,8 @@ import apsw
 
 from diotima.dialogue import Dialogue, Tokens, Turn
 from diotima.problems.files import problem_to_json
-from diotima.score import Score
+from diotima.runs.judgements import insert_judgements
+from diotima.score import Judgement, Score
 
 _ENDS, _CUT, _MALFORMED = 1, 2, 4
 
@@ -25,11 +26,14 @@ TurnRow = tuple[str, str, str, int, int | None, bytes | None, bytes | None, byte
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A dialogue as it stands in a run: the label it was played under (a tutor's name, say) and its scores."""
+    """A dialogue as it stands in a run: the label it was played under (a tutor's name, say), its scores and what judges
+    said about it.
+    """
 
     label: str
     dialogue: Dialogue
     scores: Mapping[str, Score]
+    judgements: tuple[Judgement, ...] = ()
 
 
 def turn_rows(turns: Iterable[Turn]) -> Iterator[TurnRow]:
@@ -47,9 +51,9 @@ def turn_rows(turns: Iterable[Turn]) -> Iterator[TurnRow]:
         yield turn.speaker, turn.text, turn.thought, flags, shared, *packed
 
 
-def insert_dialogue(db: apsw.Connection, dialogue: Dialogue, label: str, scores: Mapping[str, Score]) -> None:
-    """Store a dialogue, its turns and its scores, and its problem unless it is there; in the caller's transaction."""
-    body = problem_to_json(dialogue.problem)
+def insert_record(db: apsw.Connection, record: Record) -> None:
+    """Store a dialogue with all that belongs to it, and its problem unless it is there; in the caller's transaction."""
+    dialogue, body = record.dialogue, problem_to_json(record.dialogue.problem)
     problem = db.execute(
         "INSERT INTO problems (problem_id, hash, body) VALUES (?, ?, ?)"
         " ON CONFLICT DO UPDATE SET hash = hash RETURNING id",
@@ -57,7 +61,7 @@ def insert_dialogue(db: apsw.Connection, dialogue: Dialogue, label: str, scores:
     ).get
     key = db.execute(
         "INSERT INTO dialogues (label, problem_id, seed, problem, stop) VALUES (?, ?, ?, ?, ?) RETURNING id",
-        (label, dialogue.problem.id, dialogue.seed, problem, dialogue.stop),
+        (record.label, dialogue.problem.id, dialogue.seed, problem, dialogue.stop),
     ).get
     db.executemany(
         "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -65,8 +69,9 @@ def insert_dialogue(db: apsw.Connection, dialogue: Dialogue, label: str, scores:
     )
     db.executemany(
         "INSERT INTO scores VALUES (?, ?, ?, ?, ?)",
-        [(key, name, score.value, score.state, score.reason) for name, score in scores.items()],
+        [(key, name, score.value, score.state, score.reason) for name, score in record.scores.items()],
     )
+    insert_judgements(db, key, record.judgements)
 
 
 def turns_from_rows(rows: Iterable[TurnRow]) -> tuple[Turn, ...]:

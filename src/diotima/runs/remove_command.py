@@ -7,18 +7,23 @@ A run's folder may hold more by now: a report, a model, notes. That stays where 
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from diotima import settings as base
 from diotima.errors import RunError, SettingsError
 from diotima.runs import lock, manifest, store
+from diotima.runs.judgements import RUBRICS
 from diotima.runs.status import read_manifest
 
 PARTS = (
-    store.FILE, f"{store.FILE}-wal", f"{store.FILE}-shm", "summary.json", "done.json", manifest.FILE,
+    store.FILE, f"{store.FILE}-wal", f"{store.FILE}-shm", "summary.json", "calibration.json", "calibrations.json",
+    "done.json", manifest.FILE,
 )  # fmt: skip
 """In this order: as long as the manifest is there, a removal that was stopped can be told from a run."""
+FOLDERS = (RUBRICS,)
+"""Removed before, with what is in them."""
 
 
 class Settings(base.Settings):
@@ -40,15 +45,25 @@ def run(settings: Settings) -> dict[str, Any]:
     if not settings.yes:
         _ask(settings.run, folder.name)
     with store.explained(settings.run), lock.WriterLock(folder):
-        removed = [name for name in PARTS if (folder / name).is_file()]
+        removed = [*map(str, _beside(folder)), *(name for name in PARTS if (folder / name).is_file())]
         for name in removed:
             (folder / name).unlink()
+        for name in FOLDERS:
+            with suppress(OSError):  # there is none, or somebody has put more into it
+                (folder / name).rmdir()
         (folder / lock.FILE).unlink()  # there is nothing left that a next writer could meet another in
     left = sorted(path.name for path in folder.iterdir())
     if not left:
         folder.rmdir()
     print(f"{settings.run} holds other files, which stay: {', '.join(left)}" if left else f"{settings.run} is removed")
     return {"run": str(settings.run), "removed": removed, "left": left}
+
+
+def _beside(folder: Path) -> list[Path]:
+    """What a run keeps in folders of its own, as paths inside the run's."""
+    return sorted(
+        path.relative_to(folder) for name in FOLDERS for path in (folder / name).glob("*-*.md") if path.is_file()
+    )
 
 
 def _refuse_others(run: Path) -> None:

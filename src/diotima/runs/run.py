@@ -13,7 +13,7 @@ group, never half a dialogue. Calls to endpoints stand in ``run.ledger``, which 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,11 +24,12 @@ from diotima.errors import RunError
 from diotima.problems.files import problem_from_json
 from diotima.runs import manifest as manifests
 from diotima.runs import store
+from diotima.runs.judgements import COLUMNS, ORDER, judgement_from_row
 from diotima.runs.ledger import Ledger
 from diotima.runs.lock import WriterLock
-from diotima.runs.records import Record, insert_dialogue, turns_from_rows
+from diotima.runs.records import Record, insert_record, turns_from_rows
 from diotima.runs.writer import Writer
-from diotima.score import Score
+from diotima.score import Judgement, Score
 
 GROUP = 256  # dialogues or metrics in one commit at most
 GROUP_SECONDS = 1.0
@@ -105,8 +106,14 @@ class Run:
         with store.explained(self.folder):
             manifests.write_json(self.folder / manifests.FILE, self.manifest)
 
-    def add(self, dialogue: Dialogue, label: str = "", scores: Mapping[str, Score] | None = None) -> None:
-        """Store a finished dialogue with its scores.
+    def add(
+        self,
+        dialogue: Dialogue,
+        label: str = "",
+        scores: Mapping[str, Score] | None = None,
+        judgements: Iterable[Judgement] = (),
+    ) -> None:
+        """Store a finished dialogue with its scores and what judges said about it.
 
         Raises RunError if the run has it, or if this or what was added lately cannot be written.
         """
@@ -118,7 +125,8 @@ class Run:
                 f"{self.folder} has a dialogue of {label or 'no label'} on {dialogue.problem.id} with seed "
                 f"{dialogue.seed} already"
             )
-        self._post(lambda db: insert_dialogue(db, dialogue, label, scores or {}))
+        record = Record(label, dialogue, scores or {}, tuple(judgements))
+        self._post(lambda db: insert_record(db, record))
         self._added.add((label, dialogue.problem.id, dialogue.seed))
         self._grew()
 
@@ -185,6 +193,7 @@ class Run:
 
         Reads page by page, so memory stays flat and a long look holds up no writer.
         """
+        judged = self._judged()
         for name in sorted(self.labels()) if label is None else [label]:
             problem_id, seed = "", -(2**63)
             while True:
@@ -195,7 +204,7 @@ class Run:
                     (name, problem_id, seed, PAGE),
                 )
                 for key, _, seed, stop, body in page:
-                    yield self._record(name, key, Dialogue(problem_from_json(body), (), seed, stop))
+                    yield self._record(name, key, Dialogue(problem_from_json(body), (), seed, stop), judged)
                 if len(page) < PAGE:
                     break
                 problem_id = page[-1][1]
@@ -212,6 +221,37 @@ class Run:
         )
         return [(problem_id, seed, Score(value, state, reason)) for problem_id, seed, value, state, reason in rows]
 
+    def judgements(self, label: str, rubric: str | None = None) -> Iterator[tuple[str, int, Judgement]]:
+        """What judges said about the dialogues of a label, under one rubric or all, as (problem id, seed, judgement).
+
+        Ordered by problem, seed, rubric, judge, position and sample; read page by page.
+        """
+        if not self._judged():
+            return
+        said = f"SELECT d.problem_id, d.seed, {', '.join(f'j.{name}' for name in COLUMNS)}"
+        after = ("", -(2**63))
+        while page := self._rows(
+            "SELECT problem_id, seed FROM dialogues WHERE label = ? AND (problem_id, seed) > (?, ?)"
+            " ORDER BY problem_id, seed LIMIT ?",
+            (label, *after, PAGE),
+        ):
+            for problem_id, seed, *row in self._rows(
+                f"{said} FROM dialogues d JOIN judgements j ON j.dialogue = d.id"
+                " WHERE d.label = ? AND (d.problem_id, d.seed) > (?, ?) AND (d.problem_id, d.seed) <= (?, ?)"
+                f" AND (? IS NULL OR j.rubric = ?) ORDER BY d.problem_id, d.seed, {ORDER}",
+                (label, *after, *page[-1], rubric, rubric),
+            ):
+                yield problem_id, seed, judgement_from_row(row)
+            after = page[-1]
+
+    def rubrics(self) -> list[tuple[str, str]]:
+        """The rubrics that judges went by here, as (name, fingerprint), in alphabetical order."""
+        return (
+            self._rows("SELECT DISTINCT rubric, rubric_fingerprint FROM judgements ORDER BY 1, 2")
+            if self._judged()
+            else []
+        )
+
     def metrics(self) -> dict[str, list[tuple[int, float]]]:
         """Every metric as a list of (step, value), ordered by step."""
         table: dict[str, list[tuple[int, float]]] = {}
@@ -219,15 +259,26 @@ class Run:
             table.setdefault(name, []).append((step, math.nan if value is None else value))
         return table
 
-    def _record(self, label: str, key: int, opening: Dialogue) -> Record:
+    def _record(self, label: str, key: int, opening: Dialogue, judged: bool) -> Record:
         turns = self._rows(
             "SELECT speaker, text, thought, flags, shared, prompt_ids, reply_ids, logprobs FROM turns"
             " WHERE dialogue = ? ORDER BY position",
             (key,),
         )
         scores = self._rows("SELECT name, value, state, reason FROM scores WHERE dialogue = ? ORDER BY name", (key,))
-        dialogue = Dialogue(opening.problem, turns_from_rows(turns), opening.seed, opening.stop)
-        return Record(label, dialogue, {name: Score(value, state, reason) for name, value, state, reason in scores})
+        said = f"SELECT {', '.join(COLUMNS)} FROM judgements WHERE dialogue = ? ORDER BY {ORDER}"
+        judgements = self._rows(said, (key,)) if judged else []
+        return Record(
+            label,
+            Dialogue(opening.problem, turns_from_rows(turns), opening.seed, opening.stop),
+            {name: Score(value, state, reason) for name, value, state, reason in scores},
+            tuple(map(judgement_from_row, judgements)),
+        )
+
+    def _judged(self) -> bool:
+        """Whether this file knows of judgements; one of an older schema does not."""
+        with store.explained(self.folder):
+            return self._db.table_exists(None, "judgements")
 
     def _only(self, statement: str, bindings: tuple[Any, ...]) -> int:
         return int(self._rows(statement, bindings)[0][0])

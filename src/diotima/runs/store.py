@@ -106,7 +106,26 @@ CREATE INDEX calls_without_answer ON calls (state) WHERE state IN ('sent', 'unkn
 CREATE INDEX calls_by_sample ON calls (sample) WHERE sample IS NOT NULL;
 """
 
-_STEPS = (_LESSONS, _LEDGER)  # from each schema to the next
+_JUDGEMENTS = """
+CREATE TABLE judgements (
+    dialogue INTEGER NOT NULL REFERENCES dialogues ON DELETE CASCADE,
+    rubric TEXT NOT NULL,
+    rubric_fingerprint TEXT NOT NULL,
+    judge TEXT NOT NULL,           -- without its address
+    position INTEGER NOT NULL,     -- of the turn, -1: the whole dialogue
+    sample INTEGER NOT NULL,
+    against TEXT NOT NULL,         -- in a comparison the label of the other dialogue, else ''
+    placed TEXT NOT NULL,          -- in a comparison which place this dialogue had: first or second, else ''
+    state TEXT NOT NULL,
+    labels TEXT NOT NULL,          -- JSON: criterion to what the judge said of it; {} unless valid
+    reason TEXT NOT NULL,
+    asks INTEGER NOT NULL,
+    PRIMARY KEY (dialogue, rubric, rubric_fingerprint, judge, position, sample, against, placed),
+    CHECK ((labels = '{}') = (state <> 'valid'))
+) STRICT, WITHOUT ROWID;
+"""
+
+_STEPS = (_LESSONS, _LEDGER, _JUDGEMENTS)  # from each schema to the next
 SCHEMA_VERSION = len(_STEPS)
 
 

@@ -1,7 +1,7 @@
 """Group commit: many pieces of work, one transaction, one fsync before any of them is acknowledged.
 
     id = await writer.write(lambda db: insert_call(db, ...))   # returns when it is on the disk
-    writer.post(lambda db: insert_dialogue(db, ...))           # goes with the next group
+    writer.post(lambda db: insert_record(db, ...))             # goes with the next group
     writer.flush()                                             # ... which is now
 
 While one group is being committed the next gathers, so groups grow with the load and an fsync is shared by all who

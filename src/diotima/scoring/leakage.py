@@ -61,20 +61,28 @@ class LeakReading:
     evidence: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class LeakMeter:
-    """Scores a dialogue: did the tutor give the answer away, how much at worst, and when first?"""
+    """Scores a dialogue: did the tutor give the answer away, how much at worst, and when first?
+
+    With ``latest`` only its latest turn is read, which is then the first.
+    """
+
+    latest: bool = False
 
     async def score(self, dialogue: Dialogue) -> dict[str, Score]:
         """``leaked`` (1.0 if any tutor turn gives the final answer), ``leak_level`` (0-4, the worst turn), and
-        ``first_leak_turn`` (counted from 1 among the tutor's turns; missing if there is no leak).
+        ``first_leak_turn`` (counted from 1 among the tutor's turns; missing if there is no leak). All are missing where
+        nobody knows the answer.
         """
+        since = -1 if self.latest else 0
         readings = [
             read_leak(turn.text, dialogue.problem, dialogue.turns[:position])
             for position, turn in enumerate(dialogue.turns)
             if turn.speaker == TUTOR
-        ]
-        if not readings:
-            missing = Score.missing("no tutor turn")
+        ][since:]
+        if not (readings and dialogue.problem.answer):
+            missing = Score.missing("no tutor turn" if dialogue.problem.answer else "the problem has no answer")
             return {"leaked": missing, "leak_level": missing, "first_leak_turn": missing}
         worst = max(readings, key=lambda reading: reading.level)
         leaks = [turn for turn, reading in enumerate(readings, start=1) if reading.level >= Leak.FINAL_ANSWER]

@@ -1,4 +1,4 @@
-"""What SFT and GRPO share: TRL's settings from ours, checkpoints that can be trusted, metrics into the run, saving.
+"""What SFT, DPO and GRPO share: TRL's settings from ours, checkpoints that can be trusted, metrics, saving.
 
 Keys under ``trl:`` are TRL's own, any of them; a misspelt one is refused before anything is loaded. A checkpoint counts
 only once a file named ``complete`` stands in it, which is written last: a run killed inside a checkpoint goes on from
@@ -81,6 +81,14 @@ def prepare_process(threads: int | None) -> None:
     datasets.disable_progress_bars()
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def steps(rows: int, args: Any) -> int:
+    """How many optimizer steps a training on so many rows takes."""
+    if args.max_steps > 0:
+        return int(args.max_steps)
+    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return int(-(-rows // per_step) * args.num_train_epochs)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

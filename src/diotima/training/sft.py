@@ -103,8 +103,7 @@ def run(settings: Settings) -> Path:
         data = Dataset.from_list(kept)
         with setup.accepted("train sft"):
             trainer = SFTTrainer(local.model, args, train_dataset=data, processing_class=local.tokenizer)
-        steps = args.max_steps if args.max_steps > 0 else _steps(len(kept), args)
-        model = setup.train(trainer, f"train sft on {len(kept)} lessons", steps, record)
+        model = setup.train(trainer, f"train sft on {len(kept)} lessons", setup.steps(len(kept), args), record)
     return setup.save_model(model, local.tokenizer, part, settings.out / "model")
 
 
@@ -160,12 +159,11 @@ def with_tokens(dialogue: Dialogue, local: "LocalModel", part: Part, settings: L
         role.messages(_before_tutor(dialogue))
     ):
         return dialogue
-    end = [] if local.format.end_id is None else [local.format.end_id]
     grown = Dialogue(dialogue.problem, seed=dialogue.seed)
     for turn in dialogue.turns:
         if turn.speaker == TUTOR:
             prompt_ids = local.format.context(role.messages(grown))
-            reply_ids = (*local.tokenizer.encode(raw_reply(turn), add_special_tokens=False), *end)
+            reply_ids = local.format.reply(raw_reply(turn))
             turn = replace(turn, tokens=Tokens(prompt_ids, reply_ids, (0.0,) * len(reply_ids)))
         grown = grown.then(turn)
     return grown
@@ -193,8 +191,3 @@ def _unmet(record: Record, settings: Settings) -> list[str]:
         elif known[name] < wanted or (sign == "=" and known[name] != wanted):
             unmet.append(f"{name} {sign} {wanted:g}")
     return unmet
-
-
-def _steps(rows: int, args: Any) -> int:
-    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return int(-(-rows // per_step) * args.num_train_epochs)

@@ -1,0 +1,202 @@
+"""`diotima train dpo`: direct preference optimisation on pairs of tutor turns.
+
+After EULER (Bonino et al. 2024), by DPO as it stands in Rafailov et al. 2023: a pair is two possible next turns in one
+context, and the tutor learns to say the one rather than the other. The history that both share is the prompt, so no
+student's word is ever in the loss. EULER's settings are the defaults: sigmoid loss, beta 0.1, all weights trained,
+four pairs a step, two epochs, 5e-5 falling along a cosine. Departures:
+
+- Nothing is cut. There a length limit, silently applied, took the instructions off nearly every training prompt; here a
+  pair that is too long is left out and counted, or refused.
+- The tutor is trained on what it will read. There the chat template was missing in training; here prompt and reply are
+  the very ids that the model reads and samples, and TRL renders and tokenises nothing.
+- Weights are loaded in the same precision for sampling, training and evaluation.
+- The model remembers which judges chose its pairs (``judges.json``), so that a score by one of them can be told from
+  another's opinion.
+- The reference is a copy of the model in memory, or its log-probabilities computed beforehand
+  (``trl.precompute_ref_log_probs``), which holds one model instead of two.
+
+    diotima train dpo --model tiny --pairs runs/pairs --out runs/dpo
+"""
+
+import copy
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import NonNegativeFloat, PositiveInt
+
+from diotima.classroom.casting import LessonSettings, part_of
+from diotima.classroom.judges import JUDGES_FILE
+from diotima.classroom.roles import Sees
+from diotima.corpus.pair_set import SUMMARY, Pair, read_pairs
+from diotima.errors import RunError, SettingsError
+from diotima.models.opening import model_folder
+from diotima.runs.manifest import fingerprint, read_json, write_json
+from diotima.runs.run import Run
+from diotima.settings import Settings as BaseSettings
+
+if TYPE_CHECKING:
+    from trl import DPOTrainer
+
+    from diotima.models.local import LocalModel
+
+Row = dict[str, list[int]]
+
+
+class Settings(BaseSettings):
+    """From which pairs, and how, to learn."""
+
+    obvious_input: ClassVar[str] = "pairs"
+
+    out: Path
+    """Folder of the run; the tuned model will be in model/ below it."""
+    model: str = "tiny"
+    """The model to tune: tiny, a folder or hf/NAME."""
+    pairs: Path
+    """The pairs: a folder that diotima pairs has written, or a .jsonl or .parquet file in TRL's conversational form."""
+    long: Literal["drop", "refuse"] = "drop"
+    """What becomes of pairs of which a turn with its prompt has more than trl.max_length tokens; none is ever cut."""
+    nll: NonNegativeFloat = 0.0
+    """Weight of the chosen turns' negative log-likelihood, a mean over tokens, added to the loss."""
+    tutor_prompt: str | None = None
+    """The prompt that the tuned model will play with; by default the one of the pairs, else the model's own."""
+    tutor_sees: Sees | None = None
+    """How much of the problem that prompt may contain: question, answer or solution; by default as there."""
+    seed: int = 0
+    """Seed of the order of pairs."""
+    threads: PositiveInt | None = None
+    """Processor threads; by default torch's own choice."""
+    trl: dict[str, Any] = {}
+    """Any fields of TRL's DPOConfig, by their own names."""
+
+
+DEFAULTS: dict[str, Any] = {
+    "beta": 0.1,
+    "loss_type": ["sigmoid"],
+    "learning_rate": 5e-5,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 0.05,
+    "max_grad_norm": 0.3,
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 4,
+    "num_train_epochs": 2,
+    "max_length": 4096,
+    "save_steps": 100,
+    "save_total_limit": 2,
+    "logging_steps": 1,
+    "report_to": [],
+    "disable_tqdm": True,
+}
+
+
+def check(settings: Settings) -> Any:
+    """TRL's configuration; a mistake in the settings is told by a SettingsError, before anything is loaded."""
+    from trl import DPOConfig
+
+    from diotima.training import setup
+
+    own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    args = setup.trl_config(DPOConfig, DEFAULTS | own, settings.trl, "train dpo")
+    if settings.nll:
+        if "sft" in args.loss_type:
+            raise SettingsError("train dpo: trl.loss_type has TRL's own term for nll already; give one of the two")
+        args.loss_weights = [*(args.loss_weights or [1.0] * len(args.loss_type)), settings.nll]
+        args.loss_type = [*args.loss_type, "sft"]
+    return args
+
+
+def run(settings: Settings) -> Path:
+    """Train on the pairs; returns the folder of the tuned model."""
+    from diotima.models.local import load_local
+    from diotima.training import setup
+
+    setup.prepare_process(settings.threads)
+    args = check(settings)
+    folder = model_folder(settings.model)
+    summary = summary_of(settings.pairs)
+    part = part_of(folder, played_with(settings, summary))
+    pairs = read_pairs(settings.pairs)
+    local = load_local(folder, settings.model)
+    rows = preference_rows(pairs, local)
+    kept = short_rows(rows, args.max_length, settings)
+    recorded = {**settings.model_dump(mode="json", exclude={"out"}), "pairs_fingerprint": fingerprint({"rows": rows})}
+    with Run.create(settings.out, stage="train dpo", settings=recorded, seed=settings.seed) as record:
+        record.metric(0, "pairs", len(kept))
+        record.metric(0, "pairs_too_long", len(rows) - len(kept))
+        trainer = make_trainer(kept, local, args)
+        model = setup.train(trainer, f"train dpo on {len(kept):,} pairs", setup.steps(len(kept), args), record)
+    tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
+    if judges := summary.get("judges"):
+        chosen_under = {name: summary.get(name) for name in ("rubric", "rubric_fingerprint", "measure")}
+        write_json(tuned / JUDGES_FILE, {"judges": judges, **chosen_under, "pairs": str(settings.pairs)})
+    return tuned
+
+
+def summary_of(pairs: Path) -> dict[str, Any]:
+    """What ``diotima pairs`` wrote about a set: who judged, which prompt was read; of others' sets nothing is known."""
+    path = pairs / SUMMARY
+    return read_json(path) if path.is_file() else {}
+
+
+def played_with(settings: Settings, summary: Mapping[str, Any]) -> LessonSettings:
+    """The prompt with which the tuned model will play: as the settings say, else the one that its pairs begin with."""
+    told = summary.get("prompt") or {}
+    return LessonSettings(
+        tutor_prompt=settings.tutor_prompt or told.get("name"), tutor_sees=settings.tutor_sees or told.get("sees")
+    )
+
+
+def preference_rows(pairs: Sequence[Pair], local: "LocalModel") -> list[Row]:
+    """``prompt_ids``, ``chosen_ids`` and ``rejected_ids`` of each pair: what the tutor reads, and would sample."""
+    return [
+        {
+            "prompt_ids": list(local.format.context(pair.prompt)),
+            "chosen_ids": list(local.format.reply(pair.chosen)),
+            "rejected_ids": list(local.format.reply(pair.rejected)),
+        }
+        for pair in pairs
+    ]
+
+
+def short_rows(rows: Sequence[Row], limit: int | None, settings: Settings) -> list[Row]:
+    """The rows that fit into ``limit`` tokens with either turn; how many do not is told on standard error.
+
+    Raises RunError if none does, or if one does not and ``settings.long`` is "refuse".
+    """
+    lengths = [_length(row) for row in rows]
+    kept = [row for row, length in zip(rows, lengths, strict=True) if limit is None or length <= limit]
+    if len(kept) == len(rows):
+        return kept
+    over = f"{settings.pairs}: {len(rows) - len(kept):,} of {len(rows):,} pairs have more than trl.max_length = {limit}"
+    if not kept:
+        raise RunError(f"{over} tokens, the shortest has {min(lengths):,}; raise trl.max_length")
+    if settings.long == "refuse":
+        raise RunError(f"{over} tokens, the longest has {max(lengths):,}; raise trl.max_length, or take long: drop")
+    print(f"{over} tokens and are left out; the longest has {max(lengths):,}", file=sys.stderr)
+    return kept
+
+
+def make_trainer(rows: Sequence[Row], local: "LocalModel", args: Any) -> "DPOTrainer":
+    """TRL's trainer on rows of ids, with the model as it is now for its reference."""
+    from datasets import Dataset
+    from trl import DPOTrainer
+
+    from diotima.training import setup
+
+    class PairTrainer(DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
+            return dataset  # TRL would tokenise; these are the ids already
+
+    with setup.accepted("train dpo"):
+        return PairTrainer(
+            local.model,
+            None if args.precompute_ref_log_probs else copy.deepcopy(local.model),
+            args,
+            train_dataset=Dataset.from_list(list(rows)),
+            processing_class=local.tokenizer,
+        )
+
+
+def _length(row: Row) -> int:
+    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
