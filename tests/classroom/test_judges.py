@@ -9,23 +9,19 @@ from servers.scripted import Script, ScriptedServer
 
 from diotima.classroom.judges import (
     JudgeSettings,
-    Watched,
     cast_judge,
     cautions,
-    failure_of,
     judge_names,
     judges_recorded,
 )
 from diotima.classroom.yardstick import Yardstick
 from diotima.dialogue import Dialogue, Message, Turn
-from diotima.errors import CallFailed, CallRefused, ModelError, SettingsError
+from diotima.errors import ModelError, SettingsError
 from diotima.models.calls import Calls
-from diotima.models.chat import Reply, Sampling
 from diotima.models.opening import TINY
 from diotima.models.scripted import garbage
 from diotima.problems.problem import Problem
 from diotima.scoring.case import Case
-from diotima.scoring.judge import ModelJudge
 from diotima.scoring.rubric import load_rubric
 from diotima.scoring.verdicts import Said, read_verdict
 
@@ -94,25 +90,6 @@ def test_whoever_judges_itself_or_its_pupil_is_told(tmp_path: Path) -> None:
         assert "it is the tutor ours" in next(cautions([name], tutors))
     assert "it is the tutor small" in next(cautions([str(TINY)], tutors))
     assert "it is the tutor a" in next(cautions(["vllm/m@http://a:1/v1"], {"a": "vllm/m"}))
-
-
-class Failing:
-    def __init__(self, error: CallFailed) -> None:
-        self.error = error
-
-    async def reply(self, messages: list[Message], sampling: Sampling) -> Reply:
-        raise self.error
-
-
-@pytest.mark.parametrize(
-    ("error", "again"), [(CallFailed("the network is down"), True), (CallRefused("the chat is too long"), False)]
-)
-def test_only_what_may_succeed_another_time_is_worth_asking_again(error: CallFailed, again: bool) -> None:
-    judge = ModelJudge(Watched(Failing(error)), "m")
-    said = asyncio.run(judge.judge(Case(DIALOGUE, 1), EULER))
-    assert (said.state, said.reason) == ("error", str(error))
-    assert failure_of(judge, said) is (error if again else None)
-    assert failure_of(Yardstick(), said) is None
 
 
 @pytest.mark.parametrize("name", ["euler", "euler-strict", "leak", "mrbench", "socraticlm", "socraticlm-overall"])

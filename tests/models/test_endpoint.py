@@ -134,7 +134,12 @@ def test_a_draw_without_a_name_is_asked_for_every_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error", "state"),
-    [("500", CallFailed, "failed"), ("400", CallRefused, "failed"), ("401", ModelError, "failed"), ("cut", CallFailed, "unknown")],
+    [
+        ("500", CallFailed, "failed"),
+        ("400", CallRefused, "failed"),
+        ("401", ModelError, "failed"),
+        ("cut", CallFailed, "unknown"),
+    ],
 )
 def test_a_stream_that_fails_is_booked_and_not_begun_again(
     kind: str, error: type[ModelError], state: str, tmp_path: Path

@@ -104,10 +104,14 @@ def test_a_refusal_is_a_refusal_and_is_not_argued_with() -> None:
     assert (judged.state, judged.asks, judged.labels) == ("refused", 2, {})
 
 
-@pytest.mark.parametrize("error", [CallFailed, CallRefused])
-def test_a_call_that_failed_is_an_error_and_tells_why(error: type[CallFailed]) -> None:
-    judged = ask(Recorder([Reply("no"), error("lab/judge: 500: it is broken")]))
-    assert (judged.state, judged.asks, judged.reason) == ("error", 2, "lab/judge: 500: it is broken")
+def test_a_request_that_is_refused_for_good_is_an_error_and_tells_why() -> None:
+    judged = ask(Recorder([Reply("no"), CallRefused("lab/judge: 400: it is too long")]))
+    assert (judged.state, judged.asks, judged.reason) == ("error", 2, "lab/judge: 400: it is too long")
+
+
+def test_a_call_that_may_succeed_another_time_is_no_judgement() -> None:
+    with pytest.raises(CallFailed, match="it is broken"):
+        ask(Recorder([Reply("no"), CallFailed("lab/judge: 500: it is broken")]))
 
 
 def test_what_stops_every_call_stops_the_judge() -> None:
@@ -201,7 +205,8 @@ def test_a_case_that_no_form_can_be_had_for_settles_nothing() -> None:
 
 def test_a_failure_that_has_nothing_to_do_with_forms_is_no_reason_to_try_others() -> None:
     model = Recorder([CallFailed("lab/judge: no answer (6 attempts)")])
-    assert ask(model).state == "error"
+    with pytest.raises(CallFailed, match="no answer"):
+        ask(model)
     assert model.forms == ["json_schema"]
 
 

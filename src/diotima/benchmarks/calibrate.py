@@ -22,10 +22,10 @@ from diotima.benchmarks.topics import Item, items_of, topics_of, with_verdicts
 from diotima.benchmarks.trust import order_flips, trust_in
 from diotima.classroom.judges import JudgeSettings, cast_judge, judge_names, judges_recorded
 from diotima.classroom.lesson import side_by_side
-from diotima.classroom.teach import places
+from diotima.classroom.teach import complain_of, places
 from diotima.corpus.ratings import read_ratings
 from diotima.dialogue import Dialogue, stable_seed
-from diotima.errors import ModelError, SettingsError
+from diotima.errors import CallFailed, ModelError, SettingsError
 from diotima.models.calls import Calls
 from diotima.progress import Progress
 from diotima.reports.calibrated import print_calibration
@@ -170,19 +170,30 @@ class _Office:
     at_once: int
 
     async def judge_all(self, title: str, work: Sequence[Work]) -> None:
-        """Have everything judged that the run does not have yet, and keep a dialogue with all its verdicts at once."""
+        """Have everything judged that the run does not have yet, and keep a dialogue with all its verdicts at once.
+
+        Raises ModelError at the end if some could not be had; the others are kept.
+        """
+        lost: list[CallFailed] = []
         missing = [one for one in work if not self.record.has(one.label, one.dialogue.problem.id, one.dialogue.seed)]
         with Progress(title, len(work)) as progress:
             progress.resume(len(work) - len(missing))
             async for one, judgements in side_by_side(self._judged, missing, self.at_once):
+                if isinstance(judgements, CallFailed):
+                    lost.append(judgements)
+                    continue
                 self.record.add(one.dialogue, one.label, judgements=judgements)
                 progress.advance(note=self.calls.note())
         self.record.flush()
+        complain_of(lost, "rated turn")
 
-    async def _judged(self, one: Work) -> tuple[Work, list[Judgement]]:
-        said = [
-            await self.judge.judge(case, self.rubric, sample) for case in one.cases for sample in range(one.samples)
-        ]
+    async def _judged(self, one: Work) -> tuple[Work, list[Judgement] | CallFailed]:
+        try:
+            said = [
+                await self.judge.judge(case, self.rubric, sample) for case in one.cases for sample in range(one.samples)
+            ]
+        except CallFailed as failure:
+            return one, failure
         return one, [replace(judgement, against=one.against) for judgement in said]
 
 

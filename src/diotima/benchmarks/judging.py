@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diotima.benchmarks.leak_agreement import leak_agreement, plain_agreement, tell_agreement
-from diotima.classroom.judges import JudgeSettings, cast_judge, failure_of, judge_names, judges_recorded
+from diotima.classroom.judges import JudgeSettings, cast_judge, judge_names, judges_recorded
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import ModelError, RunError, SettingsError
 from diotima.models.calls import Calls
@@ -49,16 +49,15 @@ class Panel:
     async def judge(self, dialogue: Dialogue) -> tuple[tuple[Judgement, ...], dict[str, Score]]:
         """What all judges say of all cases of a dialogue, and what that comes to. Raises CallFailed, see above."""
         asked = [
-            (judge, judge.judge(case, self.rubric, sample))
+            judge.judge(case, self.rubric, sample)
             for case in self._cases(dialogue)
             for judge in self.judges.values()
             for sample in range(self.samples)
         ]
-        said = await asyncio.gather(*(answer for _, answer in asked))
-        for (judge, _), judgement in zip(asked, said, strict=True):
-            if failure := failure_of(judge, judgement):
-                raise failure
-        judgements = tuple(replace(judgement, against=self.against) for judgement in said)
+        said = await asyncio.gather(*asked, return_exceptions=True)  # all are paid for, also where one fails
+        if failures := [one for one in said if isinstance(one, BaseException)]:
+            raise failures[0]
+        judgements = tuple(replace(one, against=self.against) for one in said if isinstance(one, Judgement))
         if judgements:
             return judgements, dialogue_scores(self.rubric, judgements)
         why = f"{self.against} has no turn after the same words" if self.against else "the tutor never spoke"

@@ -7,9 +7,8 @@ A model that judges what it said itself, or what was trained to please it, is no
 (Bonino et al. 2024) one model chose the training pairs and then graded the tutor that had been made of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,14 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom import yardstick
 from diotima.classroom.casting import SCRIPTED, as_recorded, weights_of
-from diotima.dialogue import Message
-from diotima.errors import CallFailed, CallRefused, ModelError, SettingsError
+from diotima.errors import ModelError, SettingsError
 from diotima.models.calls import Calls
-from diotima.models.chat import ChatModel, Reply, Sampling
+from diotima.models.chat import ChatModel
 from diotima.models.endpoint import EndpointModel
 from diotima.models.opening import TINY, open_model, use_threads
 from diotima.models.scripted import SCRIPTS
 from diotima.models.services import EndpointSettings, is_elsewhere, without_urls
 from diotima.runs.manifest import read_json
-from diotima.score import Judgement
 from diotima.scoring.judge import Judge, ModelJudge
 from diotima.scoring.rubric import Rubric
 from diotima.settings import OneOrMore, did_you_mean
@@ -61,30 +58,6 @@ def cast_judge(name: str, settings: JudgeSettings, calls: Calls, rubric: Rubric)
         temperature=settings.judge_temperature,
         max_tokens=settings.judge_max_tokens,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A judge's model behind an endpoint. ``failures``: of calls that may succeed another time, by their text."""
-
-    model: ChatModel
-    failures: dict[str, CallFailed] = field(default_factory=dict)
-
-    async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """The model's reply."""
-        try:
-            return await self.model.reply(messages, sampling)
-        except CallFailed as failure:
-            if not isinstance(failure, CallRefused):
-                self.failures[str(failure)] = failure
-            raise
-
-
-def failure_of(judge: Judge, judgement: Judgement) -> CallFailed | None:
-    """Why there is no verdict, if it is worth asking this judge again; None also for what it would refuse again."""
-    if judgement.state != "error" or not isinstance(judge, ModelJudge) or not isinstance(judge.model, Watched):
-        return None
-    return judge.model.failures.get(judgement.reason)
 
 
 def judge_names(settings: JudgeSettings) -> tuple[str, ...]:
@@ -160,7 +133,7 @@ def _open(name: str, settings: JudgeSettings, calls: Calls, longest: int) -> Cha
                     f"{line.address.name} reads and writes {line.served.context:,} tokens in all, and a verdict may "
                     f"have {longest:,}; lower judge_max_tokens"
                 )
-            return Watched(EndpointModel(calls, line))
+            return EndpointModel(calls, line)
         model = open_model(name)
     if settings.threads is not None:
         use_threads(settings.threads)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from diotima.dialogue import Message, stable_seed
-from diotima.errors import CallFailed, CallRefused, ModelError
+from diotima.errors import CallRefused, ModelError
 from diotima.models.chat import ChatModel, Reply, Sampling
 from diotima.prompt import load_prompt
 from diotima.score import Judgement, State
@@ -32,10 +32,13 @@ _ABOUT_FORM = re.compile(r"response_format|schema|json|grammar|structured|unsupp
 
 
 class Judge(Protocol):
-    """Anything that judges a case by a rubric. Never raises for a case that it cannot judge: the state says so."""
+    """Anything that judges a case by a rubric. What it will never be able to judge is no exception but a state."""
 
     def judge(self, case: Case, rubric: Rubric, sample: int = 0) -> Awaitable[Judgement]:
-        """What it says of this case; ``sample`` names one of several draws."""
+        """What it says of this case; ``sample`` names one of several draws.
+
+        Raises CallFailed for an answer that could not be had this time, and ModelError where none can.
+        """
         ...
 
 
@@ -57,14 +60,14 @@ class ModelJudge:
         self._finding_out = asyncio.Lock()
 
     async def judge(self, case: Case, rubric: Rubric, sample: int = 0) -> Judgement:
-        """What the model says of this case. Raises ModelError only where no other case can be judged either."""
+        """What the model says of this case; a request that its server refuses for good is an error, and data."""
         form = describe(rubric.criteria)
         chat = [Message("user", rubric.prompt.fill(transcript=render(case, rubric), form=form))]
         problem = ""
         for ask in range(MOST_ASKS):
             try:
                 reply = await self._reply(chat, rubric, self._sampling(case, rubric, sample, ask))
-            except CallFailed as error:
+            except CallRefused as error:
                 return self._judgement(case, rubric, sample, ask, "error", reason=str(error))
             if reply.finish == "refused":
                 return self._judgement(case, rubric, sample, ask, "refused", reason="the judge would not answer")
