@@ -215,6 +215,7 @@ def test_other_pairs_are_another_run(folder, tmp_path):
     [
         ({"trl": {"learning_rte": 1e-4}}, r"trl\.learning_rte .*learning_rate"),
         ({"trl": {"loss_weights": [1.0, 2.0]}}, "TRL does not accept these settings .*loss_weights"),
+        ({"trl": {"loss_type": ["sigmod"]}}, r"trl\.loss_type = sigmod .* did you mean sigmoid\?"),
         ({"trl": {"loss_type": ["sigmoid", "sft"]}, "nll": 0.1}, r"trl\.loss_type has .* nll already"),
     ],
 )

@@ -7,8 +7,8 @@ four pairs a step, two epochs, 5e-5 falling along a cosine. Departures:
 
 - Nothing is cut. There a length limit, silently applied, took the instructions off nearly every training prompt; here a
   pair that is too long is left out and counted, or refused.
-- The tutor is trained on what it will read. There the chat template was missing in training; here prompt and reply are
-  the very ids that the model reads and samples, and TRL renders and tokenises nothing.
+- The tutor is trained on what it will read. There the chat template was missing in training; here the prompt has the
+  very ids that the model reads, the reply those of its text and the end of the turn, and TRL tokenises nothing.
 - Weights are loaded in the same precision for sampling, training and evaluation.
 - The model remembers which judges chose its pairs (``judges.json``), so that a score by one of them can be told from
   another's opinion.
@@ -19,6 +19,7 @@ four pairs a step, two epochs, 5e-5 falling along a cosine. Departures:
 """
 
 import copy
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from diotima.models.opening import model_folder
 from diotima.runs.manifest import fingerprint, read_json, write_json
 from diotima.runs.run import Run
 from diotima.settings import Settings as BaseSettings
+from diotima.settings import did_you_mean
 
 if TYPE_CHECKING:
     from trl import DPOTrainer
@@ -98,6 +100,11 @@ def check(settings: Settings) -> Any:
 
     own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
     args = setup.trl_config(DPOConfig, DEFAULTS | own, settings.trl, "train dpo")
+    # TRL finds out about a misspelt loss in its first step only, and tells the names nowhere but in the field's help.
+    losses = re.findall(r"'(\w+)'", DPOConfig.__dataclass_fields__["loss_type"].metadata["help"])
+    for name in args.loss_type:
+        if name not in losses:
+            raise SettingsError(f"train dpo: trl.loss_type = {name} is no loss of TRL's; {did_you_mean(name, losses)}")
     if settings.nll:
         if "sft" in args.loss_type:
             raise SettingsError("train dpo: trl.loss_type has TRL's own term for nll already; give one of the two")
