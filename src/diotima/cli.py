@@ -120,6 +120,51 @@ COMMANDS = {
         "Train a tutor on pairs of a better and a worse turn.",
         "diotima train dpo --model tiny --pairs runs/pairs --out runs/dpo",
     ),
+    "export gguf": Command(
+        "diotima.delivery.gguf_command",
+        "Write a tutor as a GGUF file, which llama.cpp, Ollama and others serve.",
+        "diotima export gguf runs/grpo/model --out tutor.gguf --type q8_0",
+        positional="model",
+    ),
+    "export ollama": Command(
+        "diotima.delivery.ollama_command",
+        "Write a folder of which Ollama makes a model: GGUF file, chat template, the tutor's prompt.",
+        "diotima export ollama runs/grpo/model --out exports/tutor",
+        positional="model",
+    ),
+    "export check": Command(
+        "diotima.delivery.check_command",
+        "Compare a served tutor with the model it was made of: text, tokens and greedy replies.",
+        "diotima export check runs/grpo/model --gguf tutor.gguf",
+        positional="model",
+    ),
+    "export hub": Command(
+        "diotima.delivery.hub_command",
+        "Write a tutor's model card, and upload both to the Hugging Face hub.",
+        "diotima export hub runs/grpo/model --name ORG/NAME --scores runs/after --dry-run",
+        positional="model",
+    ),
+    "weights diff": Command(
+        "diotima.training.weights_diff_command",
+        "Write what tuning changed in a model's weights, to be published without its base.",
+        "diotima weights diff --base tiny --tuned runs/sft/model --out tutor-diff",
+    ),
+    "weights recover": Command(
+        "diotima.training.weights_recover_command",
+        "Put a tuned model together again, from its base and the difference.",
+        "diotima weights recover --base tiny --diff tutor-diff --out tutor",
+    ),
+    "weights merge": Command(
+        "diotima.training.weights_merge_command",
+        "Put a LoRA into the weights of its base.",
+        "diotima weights merge runs/sft/model --out tutor",
+        positional="adapter",
+    ),
+    "train plan": Command(
+        "diotima.training.plan_command",
+        "Say how much memory a training takes on each GPU, and on which it fits; no weights are read.",
+        "diotima train plan recipes/pedagogical-rl.yaml --gpus 4",
+    ),
     "report": Command(
         "diotima.reports.report",
         "Write one self-contained HTML page about a run.",
@@ -280,8 +325,11 @@ def _overview(group: str) -> str:
 
 def _run(name: str, command: Command, words: list[str]) -> int:
     from diotima.flags import parse_flags
+    from diotima.processes import count, is_first
     from diotima.settings import load_settings
 
+    if count() > 1 and not name.startswith("train "):
+        raise SettingsError(f"several processes can only train together; start diotima {name} without torchrun")
     module = import_module(command.module)
     flags = parse_flags(
         f"diotima {name}", f"{command.summary}\n\nExample: {command.example}", module.Settings, command.positional,
@@ -293,6 +341,8 @@ def _run(name: str, command: Command, words: list[str]) -> int:
     with contextlib.redirect_stdout(sys.stderr) if flags.json else contextlib.nullcontext():
         done = _call(module, settings)
     path = done if isinstance(done, Path) else None
+    if not is_first():
+        return 0
     if flags.json:
         from diotima.recipe import read_summary
 

@@ -6,6 +6,7 @@
     ├── PromptError        a prompt file is missing, or a placeholder has no value
     ├── RunError           a run's folder cannot be written, opened or continued
     ├── ScoringError       answers cannot be compared on this machine
+    ├── TrainingError      a training cannot go on; its last whole step is kept
     └── ModelError         a model cannot be loaded or did not answer
         └── CallFailed     one call of an endpoint failed: its lesson is lost, the others go on
             └── CallRefused    it would fail again: the lesson ends here, and that is data
@@ -37,6 +38,10 @@ class RunError(DiotimaError):
 
 class ScoringError(DiotimaError):
     """Answers cannot be compared on this machine."""
+
+
+class TrainingError(DiotimaError):
+    """A training cannot go on to any good."""
 
 
 class ModelError(DiotimaError):

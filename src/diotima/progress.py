@@ -1,6 +1,7 @@
 """Progress on standard error: a bar with the time left on a terminal, one line every ten seconds without.
 
-Standard output belongs to results; a log file that collects a bar's redrawings is of no use to anyone.
+Standard output belongs to results; a log file that collects a bar's redrawings is of no use to anyone. Of several
+processes that train together only the first shows any.
 """
 
 import sys
@@ -8,6 +9,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+from diotima.processes import is_first
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -31,7 +34,7 @@ class Progress:
         self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if is_first() and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -63,7 +66,7 @@ class Progress:
     def _show(self, note: str) -> None:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self.done, note=note)
-        elif (now := self._clock()) - self._told >= LINE_EVERY:
+        elif is_first() and (now := self._clock()) - self._told >= LINE_EVERY:
             self._told = now
             print(self._line(note), file=sys.stderr, flush=True)
 

@@ -46,6 +46,12 @@ class Prompt:
         return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), self.text)
 
 
+def followed_by(first: Prompt, second: Prompt) -> Prompt:
+    """One prompt of two, an empty line between them; what the first says of itself stays."""
+    text = f"{first.text}\n\n{second.text}"
+    return Prompt(f"{first.name} + {second.name}", text, _fingerprint(text), first.meta)
+
+
 def load_prompt(name: str) -> Prompt:
     """Load a prompt of the package (``tutor/guide`` is ``prompts/tutor/guide.md``) or any text file by its path.
 
@@ -63,14 +69,16 @@ def load_prompt(name: str) -> Prompt:
         raise PromptError(f"prompt {name} cannot be read ({error})") from None
     matter = _FRONT_MATTER.fullmatch(content)
     text = (matter[2] if matter else content).strip("\n")
-    return Prompt(
-        name, text, hashlib.sha256(text.encode()).hexdigest()[:12], _read_meta(matter[1] or "", path) if matter else {}
-    )
+    return Prompt(name, text, _fingerprint(text), _read_meta(matter[1] or "", path) if matter else {})
 
 
 def prompt_names() -> list[str]:
     """The names of all prompts that come with the package."""
     return sorted(path.relative_to(PROMPTS).with_suffix("").as_posix() for path in PROMPTS.rglob("*.md"))
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _read_meta(front_matter: str, path: Path) -> Mapping[str, Any]:

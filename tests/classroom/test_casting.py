@@ -18,13 +18,14 @@ from diotima.classroom.casting import (
     model_role,
     part_of,
     remember_part,
+    student_fingerprints,
 )
 from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Limits
 from diotima.classroom.roles import Role
-from diotima.classroom.students import ModelStudent
+from diotima.classroom.students import ModelStudent, OneOf
 from diotima.classroom.tutors import guide
-from diotima.dialogue import TUTOR, Dialogue
+from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
 from diotima.errors import ModelError, PromptError, SettingsError
 from diotima.models.calls import Calls
 from diotima.models.chat import Sampling
@@ -39,6 +40,7 @@ from diotima.settings import load_settings
 
 DEFAULT = LessonSettings()
 NAMES = DEFAULT.student_names
+DEMANDING = "student/demanding"
 
 
 def patient_model() -> ScriptedModel:
@@ -132,6 +134,25 @@ def test_a_student_model_gets_persona_limits_and_names() -> None:
     assert (student.persona.name, student.names) == ("student/demanding", ("Zoe",))
     assert (student.speaking, student.solving) == (Sampling(0.2, max_tokens=11), Sampling(0.2, max_tokens=22))
     assert load_settings(LessonSettings, None, {"student_names": ["Zoe"]}).student_names == ("Zoe",)
+
+
+def test_of_several_personas_each_problem_draws_one() -> None:
+    both = cast_student(LessonSettings(student="scripted/copier", student_prompt=("student/cooperative", DEMANDING)))
+    assert isinstance(both, OneOf)
+    problems = [World().problem(number) for number in range(40)]
+    drawn = [both._of(Dialogue(problem, seed=3)).persona.name for problem in problems]
+    assert drawn == [both._of(Dialogue(problem, (Turn(STUDENT, "Hm."),), 4)).persona.name for problem in problems]
+    assert 10 < drawn.count(DEMANDING) < 30
+    # Who was taught sits the exam, on the sibling too.
+    taught = Dialogue(problems[0], seed=1)
+    assert asyncio.run(both.attempts(problems[1], taught, 2)) == asyncio.run(
+        both._of(taught).attempts(problems[1], taught, 2)
+    )
+    assert asyncio.run(both.speak(taught)).speaker == STUDENT
+    prompts = student_fingerprints(LessonSettings(student="scripted/copier", student_prompt=(DEMANDING,)))["prompts"]
+    assert DEMANDING in prompts
+    with pytest.raises(SettingsError, match="student_prompt"):
+        load_settings(LessonSettings, None, {"student_prompt": []})
 
 
 @pytest.mark.parametrize(

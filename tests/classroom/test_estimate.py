@@ -63,10 +63,10 @@ def held(tutors: Sequence[Participant], student: ModelStudent, terms: Terms, att
     asyncio.run(all_lessons())
 
 
-@pytest.mark.parametrize("opens", ["student", "tutor"])
+@pytest.mark.parametrize("opens", ["student", "tutor", "both"])
 @pytest.mark.parametrize("greedy", [False, True])
 def test_at_most_is_what_lessons_take_whose_replies_all_run_to_their_limit(
-    opens: Literal["tutor", "student"], greedy: bool
+    opens: Literal["tutor", "student", "both"], greedy: bool
 ) -> None:
     terms = replace(TERMS, opens=opens)
     asked_tutor, asked_student = Counter(), Counter()

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from diotima.classroom.lesson import Classroom, Limits, side_by_side
+from diotima.classroom.lesson import Classroom, Limits, side_by_side, who_opens
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Tokens, Turn
 from diotima.errors import CallFailed, CallRefused
 from diotima.problems.problem import Problem
@@ -37,6 +37,17 @@ def speakers(dialogue: Dialogue) -> str:
 def test_who_opens() -> None:
     assert speakers(teach(limits=Limits(2))) == "ststs"
     assert speakers(teach(limits=Limits(2), opens=TUTOR)) == "tsts"
+
+
+def test_each_problem_has_one_who_opens_and_half_of_them_the_tutor() -> None:
+    problems = [Problem(f"p{number}", "How many?", "5") for number in range(400)]
+    drawn = [who_opens("both", problem) for problem in problems]
+    assert drawn == [who_opens("both", problem) for problem in problems]
+    assert 150 < drawn.count(TUTOR) < 250
+    for opens in (TUTOR, STUDENT):
+        classroom = Classroom(Speaker(TUTOR), Speaker(STUDENT), Limits(1), "both")
+        problem = problems[drawn.index(opens)]
+        assert {asyncio.run(classroom.teach(problem, seed)).turns[0].speaker for seed in range(5)} == {opens}
 
 
 def test_the_lesson_keeps_its_problem_and_seed() -> None:

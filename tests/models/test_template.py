@@ -115,7 +115,7 @@ def test_the_end_of_a_turn_is_known_even_if_it_is_not_the_end_of_sequence() -> N
     chat = chat_format(CHATML)
     ends = chat.tokenizer.convert_tokens_to_ids(["<|end|>", "<|im_end|>"])
     assert chat.end_ids == set(ends)
-    assert chat.end_id == ends[1]
+    assert chat.reply("Look!")[-1] == ends[1]
     assert chat_format(TEMPLATE).end_ids == {ends[0]}
 
 
@@ -179,7 +179,7 @@ def test_templates_that_cannot_be_used(template: str | None, sentence: str) -> N
         _ = chat_format(template).context([USER]), chat_format(template).end_ids
 
 
-def test_a_template_that_drops_a_message_cannot_carry_an_attack() -> None:
-    chat = chat_format("{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}")
-    with pytest.raises(ModelError, match="leaves out the system's message"):
+def test_a_template_that_drops_a_message_is_told() -> None:
+    chat = chat_format("{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] }}{% endif %}{% endfor %}")
+    with pytest.raises(ModelError, match="leaves out the user's message"):
         chat.context([SYSTEM, Message("user", "<|end|>")])

@@ -246,3 +246,13 @@ def test_every_ask_of_a_server_is_booked(refused: tuple[str, ...], form: str | N
     assert [(judged.state, judged.asks) for judged in judgements] == [("invalid", 3)] * 3
     tried = [("failed", kind) for kind in FORMS[: FORMS.index(form)]]
     assert books == tried + [("answered", form)] * 9
+
+
+def test_one_event_loop_after_the_other_may_ask_a_judge_whose_form_is_not_known_yet() -> None:
+    judge = ModelJudge(Recorder([], refuse=lambda sampling: CallRefused("too long")), "lab/judge")
+
+    async def three() -> list[Judgement]:
+        return list(await asyncio.gather(*(judge.judge(CASE, EULER, sample) for sample in range(3))))
+
+    for _ in range(2):
+        assert {judgement.state for judgement in asyncio.run(three())} == {"error"}

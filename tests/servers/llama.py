@@ -38,6 +38,7 @@ CONFIGURATION = {
     "LLAMA_BUILD_TESTS": "OFF",
     "LLAMA_BUILD_EXAMPLES": "OFF",
 }
+PROGRAMS = ("llama-server", "llama-quantize")
 START_SECONDS = 60
 OTHER_SERVER = "DIOTIMA_TEST_SERVER"
 """The environment variable with the URL of a server that tests ask instead; it serves the tiny tutor as ``tiny``."""
@@ -139,8 +140,9 @@ def _build(folder: Path) -> None:
     environment = {**os.environ, "PATH": path}
     options = [f"-D{name}={value}" for name, value in CONFIGURATION.items()]
     _run(["cmake", "-G", "Ninja", "-S", str(sources), "-B", str(work / "build"), *options], log, environment)
-    _run(["cmake", "--build", str(work / "build"), "--target", "llama-server"], log, environment)
-    (work / "build/bin/llama-server").rename(folder / "llama-server")
+    _run(["cmake", "--build", str(work / "build"), "--target", *PROGRAMS], log, environment)
+    for name in PROGRAMS:
+        (work / "build/bin" / name).rename(folder / name)
     (sources / "conversion").rename(folder / "conversion")
     (sources / "gguf-py/gguf").rename(folder / "gguf")
 

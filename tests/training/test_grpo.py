@@ -4,7 +4,8 @@ import pytest
 from safetensors import SafetensorError
 
 from diotima.errors import RunError, SettingsError
-from diotima.training.grpo import Settings, check, prepare, run
+from diotima.runs.run import Run
+from diotima.training.grpo import Settings, _steps, check, make_trainer, prepare, run
 
 
 def settings(problems, tmp_path, **changes):
@@ -21,6 +22,12 @@ def settings(problems, tmp_path, **changes):
         ({"trl": {"num_generations": 3}}, "TRL does not accept these settings"),
         ({"trl": {"top_p": 0.9}}, r"trl\.top_p has no effect"),
         ({"credit": "turn", "shuffle_rewards": True}, "shuffle_rewards does nothing"),
+        ({"credit": "turn", "thought": 0.5}, "thought does nothing where credit = turn"),
+        ({"rejected_by": "leak"}, "who judges by leak"),
+        (
+            {"trl": {"num_iterations": 2, "save_steps": 5}},
+            r"the same lessons serve 2 steps, .*make trl\.save_steps = 5 a multiple of 2",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_loaded(problems, tmp_path, changes, sentence):
@@ -59,3 +66,25 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(problems, tmp_path, mon
         with pytest.raises(expected):
             run(chosen)
     assert (run(chosen) / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("trl", "steps"),
+    [({"max_steps": 7}, 7), ({"max_steps": -1}, 12), ({"max_steps": -1, "num_iterations": 2, "save_steps": 2}, 24)],
+)
+def test_progress_knows_how_many_steps_there_will_be(problems, tmp_path, trl, steps):
+    prepared = prepare(settings(problems, tmp_path, trl=trl | {"num_train_epochs": 1}))
+    assert _steps(prepared) == steps
+    with Run.create(tmp_path / "run", stage="train grpo", settings={}, seed=0) as record:
+        trainer = make_trainer(settings(problems, tmp_path), prepared, record)
+        batches = len(trainer.get_train_dataloader())
+    if trl["max_steps"] < 0:
+        assert batches == steps
+
+
+def test_two_iterations_against_a_reference(problems, tmp_path):
+    """PedagogicalRL's own settings of the loss, on the tiny tutor."""
+    trl = {"beta": 0.001, "num_iterations": 2, "epsilon": 0.2, "loss_type": "grpo", "save_steps": 2, "max_steps": 2}
+    model = run(settings(problems, tmp_path, tutor_turns=2, trl=trl))
+    with Run.open(model.parent) as record:
+        assert len(record.metrics()["kl"]) == 2

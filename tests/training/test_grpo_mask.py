@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from training.proofs import gradient, trained_mask
 
 from diotima.runs.run import Run
 from diotima.training.grpo import Settings, make_trainer, prepare
@@ -25,26 +26,6 @@ def batch(tmp_path_factory, request):
         yield trainer, inputs, prepared.local
 
 
-def loss_gradients(trainer, inputs, change_targets=None):
-    """Gradients of the loss with respect to all parameters; ``change_targets`` edits the labels that are scored."""
-    model, forward = trainer.model, trainer.model.forward
-
-    def forward_with_changed_targets(*args, labels=None, **kwargs):
-        return forward(*args, labels=labels if change_targets is None else change_targets(labels), **kwargs)
-
-    model.forward = forward_with_changed_targets
-    try:
-        model.zero_grad(set_to_none=True)
-        trainer.compute_loss(model, inputs, num_items_in_batch=inputs["num_items_in_batch"]).backward()
-    finally:
-        model.forward = forward
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
-
-def trained_mask(inputs):
-    return (inputs["completion_mask"] * inputs["tool_mask"]).bool()
-
-
 def test_there_is_something_to_train_on_and_something_to_leave_alone(batch):
     _, inputs, _ = batch
     assert trained_mask(inputs).sum() > 100
@@ -66,9 +47,9 @@ def test_no_gradient_on_student_tokens(batch, monkeypatch, loss_type):
 
     monkeypatch.setattr(trainer, "_get_per_token_logps_and_entropies", keeping)
     trainer.compute_loss(trainer.model, inputs, num_items_in_batch=inputs["num_items_in_batch"]).backward()
-    gradient, mask = kept[0].grad, trained_mask(inputs)
-    assert gradient[~mask].abs().max() == 0.0
-    assert gradient[mask].abs().max() > 1e-6
+    of_each, mask = kept[0].grad, trained_mask(inputs)
+    assert of_each[~mask].abs().max() == 0.0
+    assert of_each[mask].abs().max() > 1e-6
 
 
 @pytest.mark.parametrize("loss_type", LOSSES)
@@ -84,11 +65,11 @@ def test_changed_student_targets_change_nothing(batch, monkeypatch, loss_type):
         completion[others] = random[others]
         return labels
 
-    before = loss_gradients(trainer, inputs)
-    assert torch.equal(loss_gradients(trainer, inputs, other_student_targets), before)
+    before = gradient(trainer, inputs)
+    assert torch.equal(gradient(trainer, inputs, other_student_targets), before)
 
     unmasked = {**inputs, "tool_mask": torch.ones_like(inputs["tool_mask"])}
-    difference = loss_gradients(trainer, unmasked, other_student_targets) - loss_gradients(trainer, unmasked)
+    difference = gradient(trainer, unmasked, other_student_targets) - gradient(trainer, unmasked)
     assert difference.abs().max() > 1e-4
 
 
@@ -107,7 +88,9 @@ def test_trained_tokens_decode_to_exactly_the_tutors_turns(batch):
     prompts = [row["prompt"] for row in trainer.rollout_func.prompts()[:8] for _ in range(2)]
     output = trainer.rollout_func(prompts, trainer)
     trainer.rollout_func._hold = hold
-    for (dialogue, _), ids, mask in zip(held, output["completion_ids"], output["env_mask"], strict=True):
+    for dialogue, ids, mask in zip(
+        (lesson.dialogue for lesson in held), output["completion_ids"], output["env_mask"], strict=True
+    ):
         if not any(mask):  # a group without spread is masked as a whole
             continue
         trained = local.tokenizer.decode([token for token, keep in zip(ids, mask, strict=True) if keep])

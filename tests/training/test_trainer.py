@@ -1,10 +1,10 @@
-"""Tight batches are the same rows: the gradient of the step must not notice."""
+"""Tight batches are the same rows: the gradient of the step must not notice. And the drift is what it says."""
 
 import pytest
 import torch
 
 from diotima.runs.run import Run
-from diotima.training.grpo import Settings, make_trainer, prepare
+from diotima.training.grpo import Settings, make_trainer, prepare, run
 from diotima.training.trainer import tight_batches
 
 
@@ -70,3 +70,60 @@ def test_every_row_is_there_once_and_less_is_padding(loose):
     assert places(tight) < 0.9 * places(batches)
     lengths = [int(part["completion_mask"].sum(1).max()) for part in tight]
     assert lengths == sorted(lengths)
+
+
+def drift_of(trainer, batches):
+    """What the trainer logs of the drift after these batches."""
+    trainer._drifts.clear()
+    for batch in batches:
+        trainer.compute_loss(trainer.model, batch, num_items_in_batch=batch["num_items_in_batch"])
+    logs = {}
+    trainer.log(logs)
+    return logs["drift/mean"], logs["drift/max"]
+
+
+def test_what_was_sampled_and_what_is_trained_have_the_same_log_probabilities(loose):
+    trainer, batches = loose
+    mean, most = drift_of(trainer, batches)
+    assert 0 < mean < 1e-5
+    assert mean < most < 1e-4
+    assert drift_of(trainer, tight_batches(batches)) == pytest.approx((mean, most), rel=0.5)
+
+
+def test_weights_that_are_not_those_of_the_sampling_show_in_the_drift(loose):
+    trainer, batches = loose
+    head = trainer.model.get_output_embeddings().weight
+    with torch.no_grad():
+        head.mul_(1.01)
+        mean, most = drift_of(trainer, batches)
+        head.div_(1.01)
+    assert mean > 1e-4
+    assert most > mean
+
+
+def test_the_drift_is_that_of_the_tutors_tokens_alone(loose):
+    trainer, batches = loose
+    others = [
+        {
+            **batch,
+            "sampling_per_token_logps": batch["sampling_per_token_logps"]
+            - 9.0 * (1 - batch["completion_mask"] * batch["tool_mask"]),
+        }
+        for batch in batches
+    ]
+    assert drift_of(trainer, others) == pytest.approx(drift_of(trainer, batches))
+
+
+def test_where_lessons_serve_several_steps_only_the_first_pass_tells_the_drift(tmp_path, problems):
+    trl = {"max_steps": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "num_generations": 4}
+    trl |= {"num_iterations": 2, "save_steps": 2, "learning_rate": 1e-2}
+    settings = Settings(
+        out=tmp_path, problems=problems, tutor_max_tokens=40, tutor_turns=2, threads=1, credit="turn", trl=trl
+    )
+    run(settings)
+    with Run.open(tmp_path) as record:
+        metrics = record.metrics()
+    ((step, mean),) = metrics["drift/mean"]
+    assert step == 1
+    assert 0 < mean < 1e-5
+    assert metrics["grad_norm"][1][1] > 0  # the second step was taken, with other weights

@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from diotima.classroom.learner import Learner, LearnerParameters
-from diotima.classroom.lesson import Classroom, Limits, Participant
+from diotima.classroom.lesson import Classroom, Limits, Opens, Participant
 from diotima.classroom.roles import Role, Sees, refuse_beyond
-from diotima.classroom.students import ModelStudent, Requests, Student
+from diotima.classroom.students import ModelStudent, OneOf, Requests, Student
+from diotima.classroom.thinking import Thinking, begins, told_to_think
 from diotima.classroom.tutors import BLIND, REFERENCE, Scripted, scripted_tutor
 from diotima.dialogue import STUDENT, TUTOR
 from diotima.errors import ModelError, ProblemFileError, SettingsError
@@ -31,6 +32,7 @@ from diotima.models.services import BESIDE, Endpoint, EndpointSettings, is_elsew
 from diotima.models.weights import weights_fingerprint
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt, load_prompt
+from diotima.settings import OneOrMore
 
 TUTOR_FILE = "tutor.json"
 PARTS = "tutor_parts"
@@ -57,6 +59,8 @@ class TutorSettings(VoiceSettings):
     """The tutor's prompt: a name such as tutor/socratic, or a file; by default the one the model was trained with."""
     tutor_sees: Sees | None = None
     """How much of the problem the prompt may contain: question, answer or solution; by default as in training."""
+    thinking: Thinking | None = None
+    """Whether a tutor model thinks before it speaks: off, allowed or forced; by default as in training, else off."""
     tutor_max_tokens: PositiveInt = 120
     """The longest reply of a tutor model, thought included, in tokens."""
 
@@ -66,8 +70,9 @@ class StudentSettings(VoiceSettings):
 
     student: str = LEARNER
     """Who is taught: learner, the simulated one, or a model: tiny, a folder, hf/NAME, vllm/NAME, openrouter/NAME ..."""
-    student_prompt: str = "student/cooperative"
-    """The persona of a student model: a name such as student/cooperative or student/demanding, or a file."""
+    student_prompt: OneOrMore = Field(default=("student/cooperative",), min_length=1)
+    """The persona of a student model: student/cooperative, student/demanding or a file; of several, each problem draws
+    one."""
     student_temperature: NonNegativeFloat = 0.6
     """Temperature of a student model, in lessons and at exams; 0 is greedy, and all attempts are the same."""
     student_max_tokens: PositiveInt = 200
@@ -85,8 +90,8 @@ class StudentSettings(VoiceSettings):
 class LessonSettings(TutorSettings, StudentSettings):
     """What every stage with lessons has to know about them."""
 
-    opens: Literal["tutor", "student"] = STUDENT
-    """Who speaks first; the student opens with an attempt of its own."""
+    opens: Opens = STUDENT
+    """Who speaks first: tutor, student (with an attempt of its own), or both, about half the problems each."""
     tutor_turns: PositiveInt = 8
     """The most turns a tutor gets; the simulated learner leaves after one more than it has gaps, a model never."""
     most_tokens: PositiveInt | None = None
@@ -97,10 +102,15 @@ class LessonSettings(TutorSettings, StudentSettings):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """How a tutor model plays: the name of its prompt and what it sees."""
+    """How a tutor model plays: the name of its prompt, what it sees, and whether it thinks."""
 
     prompt: str = "tutor/socratic"
     sees: Sees = "question"
+    thinking: Thinking = "off"
+
+    def load(self) -> Prompt:
+        """The whole prompt. Raises PromptError if there is none of that name."""
+        return told_to_think(load_prompt(self.prompt), self.thinking)
 
 
 def part_of(folder: Path | None, settings: TutorSettings) -> Part:
@@ -111,9 +121,13 @@ def part_of(folder: Path | None, settings: TutorSettings) -> Part:
             known = Part(**json.loads((folder / TUTOR_FILE).read_text(encoding="utf-8")))
             if known.sees not in get_args(Sees) or not isinstance(known.prompt, str):
                 raise ValueError(f"prompt must be a name, and sees one of {', '.join(get_args(Sees))}")
+            if known.thinking not in get_args(Thinking):
+                raise ValueError(f"thinking must be one of {', '.join(get_args(Thinking))}")
         except (ValueError, TypeError) as error:
             raise ModelError(f"{folder / TUTOR_FILE} cannot be read ({error}); delete it or mend it") from None
-    return Part(settings.tutor_prompt or known.prompt, settings.tutor_sees or known.sees)
+    return Part(
+        settings.tutor_prompt or known.prompt, settings.tutor_sees or known.sees, settings.thinking or known.thinking
+    )
 
 
 def part_of_tutor(name: str, settings: TutorSettings) -> Part | None:
@@ -159,7 +173,7 @@ def cast_early(
         return tutor
     folder = _folder(name, settings)
     part = part_of(folder, settings)
-    refuse_beyond(load_prompt(part.prompt), part.sees, TUTOR)
+    refuse_beyond(part.load(), part.sees, TUTOR)
     return None if folder else cast_tutor(name, settings, temperature, calls)
 
 
@@ -174,9 +188,14 @@ def _scripted(name: str) -> Scripted | None:
 
 
 def model_role(model: ChatModel, part: Part, settings: TutorSettings, temperature: float) -> Role:
-    """A model in the tutor's role."""
-    sampling = Sampling(temperature=temperature, max_tokens=settings.tutor_max_tokens)
-    return Role(TUTOR, model, load_prompt(part.prompt), sampling, part.sees, settings.student_names)
+    """A model in the tutor's role. Raises SettingsError if it is to be made to think where nobody can make it."""
+    if part.thinking == "forced" and isinstance(model, EndpointModel):
+        raise SettingsError(
+            f"thinking = forced: {model.line.address.name} is behind an endpoint, and a thought can be begun for "
+            "models in this process only; take thinking = allowed"
+        )
+    sampling = Sampling(temperature, max_tokens=settings.tutor_max_tokens, begins=begins(part.thinking))
+    return Role(TUTOR, model, part.load(), sampling, part.sees, settings.student_names)
 
 
 def cast_student(settings: StudentSettings, calls: Calls | None = None) -> Student:
@@ -186,13 +205,14 @@ def cast_student(settings: StudentSettings, calls: Calls | None = None) -> Stude
     """
     if settings.student == LEARNER:
         return cast_learner(settings)
-    persona = load_prompt(settings.student_prompt)
+    personas = [load_prompt(name) for name in settings.student_prompt]
     speaking = Sampling(temperature=settings.student_temperature, max_tokens=settings.student_max_tokens)
     solving = replace(speaking, max_tokens=settings.solution_max_tokens)
     with _explained(settings):
         longest = max(speaking.max_tokens, solving.max_tokens)
         model = _open(settings.student, settings, calls, longest)
-    return ModelStudent(model, persona, speaking, solving, settings.student_names)
+    students = [ModelStudent(model, persona, speaking, solving, settings.student_names) for persona in personas]
+    return students[0] if len(students) == 1 else OneOf(students)
 
 
 def cast_learner(settings: StudentSettings) -> Learner:
@@ -216,7 +236,7 @@ def cast_fingerprints(settings: LessonSettings, *tutors: str, calls: Calls | Non
 def tutor_fingerprints(settings: TutorSettings, *tutors: str, calls: Calls | None = None) -> dict[str, dict[str, str]]:
     """The same of the tutors alone, see `cast_fingerprints`."""
     parts = {name: part_of_tutor(name, settings) for name in tutors}
-    prompts = [load_prompt(part.prompt) for part in parts.values() if part]
+    prompts = [part.load() for part in parts.values() if part]
     return _fingerprints([name for name, part in parts.items() if part], prompts, settings, calls)
 
 
@@ -225,7 +245,8 @@ def student_fingerprints(settings: StudentSettings, calls: Calls | None = None) 
     if settings.student == LEARNER:
         return _fingerprints([], [], settings, calls)
     requests = Requests()
-    prompts = [load_prompt(settings.student_prompt), requests.attempt, requests.solution, requests.sibling]
+    personas = [load_prompt(name) for name in settings.student_prompt]
+    prompts = [*personas, requests.attempt, requests.solution, requests.sibling]
     with _explained(settings):
         return _fingerprints([settings.student], prompts, settings, calls)
 

@@ -7,7 +7,7 @@ from diotima.classroom.casting import LessonSettings, TutorSettings
 from diotima.classroom.estimate import Sitting, Terms, Voice, estimate, estimate_replies, plain, render
 from diotima.classroom.lesson import Participant
 from diotima.classroom.roles import Role
-from diotima.classroom.students import ModelStudent, Student
+from diotima.classroom.students import ModelStudent, OneOf, Student
 from diotima.dialogue import Dialogue
 from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel
@@ -64,12 +64,16 @@ def _tutor(tutor: Participant | None, settings: TutorSettings) -> Voice:
 
 
 def _student(student: Student) -> Voice:
+    if isinstance(student, OneOf):
+        return max(map(_student, student.students), key=lambda voice: len(voice.prompt.text) if voice.prompt else 0)
     if isinstance(student, ModelStudent):
         return Voice(_name(student.model), student.persona, student.speaking.max_tokens)
     return Voice()
 
 
 def _sitting(student: Student, attempts: int) -> Sitting:
+    if isinstance(student, OneOf):
+        return _sitting(student.students[0], attempts)  # they differ in their personas only
     if isinstance(student, ModelStudent):
         return Sitting(attempts, student.solving.max_tokens, student.solving.temperature == 0)
     return Sitting(attempts, 0)

@@ -16,8 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
+from diotima.classroom.lesson import Opens, who_opens
 from diotima.classroom.students import Requests
 from diotima.dialogue import STUDENT, Dialogue
 from diotima.models.prices import Price, cost, dollars, prices_as_of
@@ -56,7 +57,7 @@ class Terms:
 
     lessons: int
     tutor_turns: int
-    opens: Literal["tutor", "student"] = STUDENT
+    opens: Opens = STUDENT
     names: tuple[str, ...] = ()
     requests: Requests = field(default_factory=Requests)
 
@@ -277,7 +278,7 @@ def _loads(
 def _tutoring(problem: Problem, tutor: Voice, student: Voice, terms: Terms, scale: _Scale) -> Load:
     """The turns of a tutor in one lesson: each reads the prompt and all that was said so far."""
     own, heard = scale.turn(tutor, problem), scale.turn(student, problem)
-    first = int(terms.opens == STUDENT)
+    first = int(who_opens(terms.opens, problem) == STUDENT)
     system = scale.read(_filled(tutor.prompt, problem, terms.names))
     return sum(
         (Load(1, system + turn * _said(own) + (turn + first) * _said(heard), own) for turn in range(terms.tutor_turns)),
@@ -290,7 +291,7 @@ def _taught(
 ) -> Iterator[Load]:
     """What a student is asked in one lesson and after it: its turns but an opening one, and two exams."""
     own, heard = scale.turn(student, problem), scale.turn(tutor, problem)
-    first = int(terms.opens == STUDENT)
+    first = int(who_opens(terms.opens, problem) == STUDENT)
     start = scale.read(_filled(student.prompt, problem, terms.names), *[terms.requests.attempt.fill()] * first)
     for turn in range(1, terms.tutor_turns + 1):
         yield Load(1, start + turn * _said(heard) + (turn - 1 + first) * _said(own), own)
@@ -303,7 +304,7 @@ def _taught(
 
 def _without_tutor(problem: Problem, student: Voice, sitting: Sitting, terms: Terms, scale: _Scale) -> Iterator[Load]:
     """What a student is asked before any tutor has spoken: its opening turn, and the exams without the lesson."""
-    if terms.opens == STUDENT:
+    if who_opens(terms.opens, problem) == STUDENT:
         texts = (_filled(student.prompt, problem, terms.names), terms.requests.attempt.fill())
         yield Load(1, scale.read(*texts), scale.turn(student, problem))
     for one in (problem, problem.sibling):

@@ -7,7 +7,7 @@ stands the sibling, the same structure with other numbers and another story, and
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +29,10 @@ class Examinee(Protocol):
         ...
 
 
+SOLVE_RATES = ("solved_before", "solved_same", "solved_sibling", "control_sibling")
+_DIFFERENCES = (("delta_same", "solved_before", "solved_same"), ("gain", "control_sibling", "solved_sibling"))
+
+
 @dataclass(frozen=True, slots=True)
 class Exam:
     """A scorer of lessons: solve rates over ``attempts`` attempts each, in 0..1.
@@ -38,32 +42,33 @@ class Exam:
     a sibling has no sibling scores, and an exam that the student's model cannot take (the lesson before it is too long)
     is an error, not a failure. ``unread``: the share of all attempts whose answer could not be compared with the
     reference; they count neither as solved nor as not. An attempt that names no answer at all has not solved it.
+    ``sits``: which of the four are sat; the scores of the others are left out.
     """
 
     student: Examinee
     attempts: int = 16
     marker: Marker = field(default_factory=Marker)
+    sits: Collection[str] = SOLVE_RATES
 
     async def score(self, dialogue: Dialogue) -> dict[str, Score]:
         """Examine the student of one lesson."""
         problem, untaught = dialogue.problem, Dialogue(dialogue.problem, seed=dialogue.seed)
-        before, same, sibling, control = await asyncio.gather(
-            self._sit(problem, untaught),
-            self._sit(problem, dialogue),
-            self._sit(problem.sibling, dialogue),
-            self._sit(problem.sibling, untaught),
-        )
-        papers = [paper for paper in (before, same, sibling, control) if isinstance(paper, Paper)]
-        unread = sum(paper.unread for paper in papers) / (self.attempts * len(papers))
-        return {
-            "solved_before": _solve_rate(before),
-            "solved_same": _solve_rate(same),
-            "delta_same": _difference(_solve_rate(before), _solve_rate(same)),
-            "solved_sibling": _solve_rate(sibling),
-            "control_sibling": _solve_rate(control),
-            "gain": _difference(_solve_rate(control), _solve_rate(sibling)),
-            "unread": Score(unread),
+        exams = {
+            "solved_before": (problem, untaught),
+            "solved_same": (problem, dialogue),
+            "solved_sibling": (problem.sibling, dialogue),
+            "control_sibling": (problem.sibling, untaught),
         }
+        sat = [name for name in exams if name in self.sits]
+        results = await asyncio.gather(*(self._sit(*exams[name]) for name in sat))
+        papers = [paper for paper in results if isinstance(paper, Paper)]
+        scores = {name: _solve_rate(result) for name, result in zip(sat, results, strict=True)}
+        for name, before, after in _DIFFERENCES:
+            if before in scores and after in scores:
+                scores[name] = _difference(scores[before], scores[after])
+        unread = sum(paper.unread for paper in papers)
+        scores["unread"] = Score(unread / (self.attempts * len(papers))) if papers else Score.missing("no exam was sat")
+        return scores
 
     async def _sit(self, problem: Problem | None, after: Dialogue) -> "Paper | CallRefused | None":
         if problem is None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, Protocol, TypeVar
 
-from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
+from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
 from diotima.errors import CallRefused
 from diotima.problems.problem import Problem
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Opens = Literal["tutor", "student", "both"]
 
 
 class Participant(Protocol):
@@ -54,13 +55,14 @@ class Limits:
 class Classroom:
     """Who teaches whom, and for how long.
 
-    ``opens``: who speaks first; "student" has the student show an attempt of its own before the tutor speaks.
+    ``opens``: who speaks first; "student" has the student show an attempt of its own before the tutor speaks, "both"
+    is one of the two, drawn from the problem alone, so that all lessons on a problem begin alike.
     """
 
     tutor: Participant
     student: Participant
     limits: Limits = field(default_factory=Limits)
-    opens: Literal["tutor", "student"] = STUDENT
+    opens: Opens = STUDENT
 
     async def teach(self, problem: Problem, seed: int = 0) -> Dialogue:
         """Hold one lesson; ``dialogue.stop`` says why it ended.
@@ -69,7 +71,7 @@ class Classroom:
         long for its model).
         """
         dialogue = Dialogue(problem, seed=seed)
-        speaker = self.opens
+        speaker = who_opens(self.opens, problem)
         while not dialogue.stop:
             participant = self.tutor if speaker == TUTOR else self.student
             try:
@@ -83,6 +85,13 @@ class Classroom:
             dialogue = dialogue.stopped(reason)
             speaker = STUDENT if speaker == TUTOR else TUTOR
         return dialogue
+
+
+def who_opens(opens: Opens, problem: Problem) -> Literal["tutor", "student"]:
+    """Who speaks first in the lessons on this problem."""
+    if opens == "both":
+        return TUTOR if stable_seed("opens", problem.id) % 2 else STUDENT
+    return opens
 
 
 async def side_by_side(

@@ -11,6 +11,7 @@ a lesson is measured beside every exam, and only the difference means anything.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -39,6 +40,24 @@ class Requests:
 
 class Student(Participant, Examinee, Protocol):
     """Anyone who can be taught and examined: the simulated learner, or a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Several students, of whom one comes to all lessons on a problem, drawn from the problem alone."""
+
+    students: Sequence[Student]
+
+    async def speak(self, dialogue: Dialogue) -> Turn:
+        """That student's next turn."""
+        return await self._of(dialogue).speak(dialogue)
+
+    async def attempts(self, problem: Problem, after: Dialogue, count: int) -> list[str]:
+        """That student's attempts at ``problem``, see `Examinee`."""
+        return await self._of(after).attempts(problem, after, count)
+
+    def _of(self, lesson: Dialogue) -> Student:
+        return self.students[stable_seed("persona", lesson.problem.id) % len(self.students)]
 
 
 @dataclass(frozen=True, slots=True)

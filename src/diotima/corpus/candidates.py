@@ -50,7 +50,7 @@ from diotima.problems.list_command import table as empty_table
 from diotima.problems.list_command import visible
 from diotima.problems.problem import Problem
 from diotima.progress import Progress
-from diotima.prompt import Prompt, load_prompt
+from diotima.prompt import Prompt
 from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
 from diotima.score import Scorer
@@ -174,7 +174,7 @@ def parts_of(settings: Settings, contexts: Sequence[Dialogue]) -> dict[str, dict
     for name, label in zip(settings.tutor, labels, strict=True):
         parts[label] = {"tutor": without_urls(name, settings.endpoints)}
         if part := part_of_tutor(name, settings):
-            prompt = load_prompt(part.prompt)
+            prompt = part.load()
             refuse_gaps(prompt, [context.problem for context in contexts])
             parts[label] |= {"prompt": part.prompt, "text": prompt.text, "fingerprint": prompt.fingerprint}
             parts[label] |= {"sees": part.sees}

@@ -15,7 +15,8 @@ class Sampling:
     back end allows it, and names it: of one chat, every seed is a reply of its own; None leaves it to chance.
     ``stop``: texts that end the reply where they would begin. ``logprobs``: also tell how likely each token was.
     ``schema``: the JSON schema that the reply has to keep to; exactly ``{"type": "object"}`` asks for plain JSON mode,
-    which some servers have who have no schemas. A model that cannot do one of the last three refuses.
+    which some servers have who have no schemas. ``begins``: what the reply begins with, whether the model would write
+    it or not; it is read and not sampled. A model that cannot do one of the last four refuses.
     """
 
     temperature: float = 1.0
@@ -25,6 +26,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: bool = False
     schema: Mapping[str, Any] | None = field(default=None, hash=False)
+    begins: str = ""
 
 
 @dataclass(frozen=True, slots=True)

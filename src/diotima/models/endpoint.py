@@ -32,4 +32,6 @@ class EndpointModel:
             yield piece.reply if isinstance(piece, Answer) else piece
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> Request:
+        if sampling.begins:
+            raise ModelError(f"{self.line.address.name}: how a reply begins can be laid down in this process only")
         return request_for(self.line.address, self.line.served.fingerprint, messages, sampling)

@@ -4,19 +4,24 @@ A row is one dialogue. What it has read is kept as its own compact cache, so a l
 in whatever batch it happens to be. Rows that have finished leave the batch. Models whose attention is not plain
 (sliding windows, recurrent states) read the whole context at every turn instead.
 
+A learned prefix (P-tuning v2) is nothing but the keys and values with which every row's cache begins. So it takes
+part here as such, and the model below it is asked directly: peft would put it before each token anew.
+
 Shapes: B rows, S new tokens (left-padded), C cached tokens (left-padded), V vocabulary.
 """
 
 # ruff: noqa: N815  (shapes are part of a tensor's name)
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from diotima.errors import ModelError
+from diotima.models.adapted import is_prefix
 from diotima.models.chat import Sampling
 
 Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
@@ -25,7 +30,10 @@ Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a reply continues: all ids, and the cache of the first ``cached`` of them (None: nothing is cached)."""
+    """What a reply continues: all ids, and the cache of the first of them (None: nothing is cached).
+
+    A model's prefix stands at the beginning of every cache.
+    """
 
     ids: tuple[int, ...]
     sampling: Sampling
@@ -33,7 +41,7 @@ class Context:
 
     @property
     def cached(self) -> int:
-        """How many ids need not be read again."""
+        """How many places of the cache are taken."""
         return self.layers[0][0].shape[1] if self.layers else 0
 
 
@@ -94,19 +102,41 @@ def keeps_plain_cache(model: PreTrainedModel) -> bool:
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
+def check_prefix(model: PreTrainedModel, name: str) -> None:
+    """Raise ModelError if a prefix cannot stand at the beginning of this model's cache."""
+    if not keeps_plain_cache(model):
+        raise ModelError(
+            f"{name}: a prefix is a part of the key-value cache, and this model does not keep all of its cache (its "
+            "attention has a sliding window, or it has a state instead); take adapter: lora"
+        )
+
+
+def prefix_of(model: PreTrainedModel) -> Layers | None:
+    """The keys and values that a model with a learned prefix reads before everything else; None for other models."""
+    if not is_prefix(model):
+        return None
+    prefixed: Any = model
+    return tuple((layer.keys[0], layer.values[0]) for layer in prefixed.get_prompt(1).layers)
+
+
 @torch.no_grad()
 def sample_replies(
     model: PreTrainedModel, contexts: Sequence[Context], end_ids: frozenset[int], pad_id: int
 ) -> list[Sampled]:
     """One reply for each context. Every row draws from a generator of its own, seeded by its ``sampling``."""
     if not keeps_plain_cache(model):
-        return _write(model, contexts, _read(model, contexts, pad_id), end_ids, plain=False)
+        return _write(model, contexts, _read(model, contexts, pad_id, 0), end_ids, plain=False)
+    prefix, prefixed = prefix_of(model), 0
+    if prefix:
+        wrapped: Any = model
+        model, prefixed = wrapped.get_base_model(), prefix[0][0].shape[1]
+        contexts = [replace(context, layers=context.layers or prefix) for context in contexts]
     # Rows with a cache read a few tokens, rows without read hundreds: padding one to the other would double the work.
     rows: dict[int, tuple[Layers, torch.Tensor]] = {}
     for cached in (True, False):
-        chosen = [index for index, context in enumerate(contexts) if bool(context.cached) == cached]
+        chosen = [index for index, context in enumerate(contexts) if (context.cached > prefixed) == cached]
         if chosen:
-            read = _read(model, [contexts[index] for index in chosen], pad_id)
+            read = _read(model, [contexts[index] for index in chosen], pad_id, prefixed)
             for place, index in enumerate(chosen):
                 rows[index] = read.row(place), read.logits_B_V[place]
     layers, logits = zip(*(rows[index] for index in range(len(contexts))), strict=True)
@@ -128,9 +158,9 @@ class _Batch:
         return tuple((layer.keys[place][:, mask_T], layer.values[place][:, mask_T]) for layer in layers)
 
 
-def _read(model: PreTrainedModel, contexts: Sequence[Context], pad_id: int) -> _Batch:
-    """Read each context's new tokens in one pass."""
-    new = [context.ids[context.cached :] for context in contexts]
+def _read(model: PreTrainedModel, contexts: Sequence[Context], pad_id: int, prefixed: int) -> _Batch:
+    """Read each context's new tokens in one pass. ``prefixed``: places of each cache that belong to no token."""
+    new = [context.ids[max(context.cached - prefixed, 0) :] for context in contexts]
     longest, most_cached = max(map(len, new)), max(context.cached for context in contexts)
     ids_B_S = torch.full((len(new), longest), pad_id)
     mask_B_T = torch.zeros((len(new), most_cached + longest), dtype=torch.long)

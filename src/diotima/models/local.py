@@ -1,10 +1,13 @@
 """Models in this process: any causal transformer in a folder (``hf/PATH``), answering many lessons at once.
 
+A folder may also hold an adapter, which is put on its base, see `models.adapted`.
+
 Concurrent replies are gathered into batches; each dialogue's key-value cache waits for its next turn; the reply
 carries its token ids and log-probabilities, which is what training needs. Attention, weights and precision are
 transformers' own; only sampling and the care of the cache are ours.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from diotima.dialogue import Message, Tokens
 from diotima.errors import ModelError
+from diotima.models.adapted import base_of, first_line, is_adapter, is_prefix, with_adapter
 from diotima.models.batching import Batcher
 from diotima.models.chat import Reply, Sampling, Usage
-from diotima.models.generation import Context, Layers, Sampled, sample_replies
+from diotima.models.generation import Context, Layers, Sampled, check_prefix, sample_replies
 from diotima.models.template import ChatFormat
 
 if TYPE_CHECKING:
@@ -38,7 +42,9 @@ class LocalModel:
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.format = ChatFormat(tokenizer, name)
+        self.format = ChatFormat(tokenizer, name, _ends(model))
+        if is_prefix(model):
+            check_prefix(model, name)
         self._caches = _Caches(_cache_bytes(model) if cache_bytes is None else cache_bytes)
         self._batcher: Batcher[Context, Sampled] = Batcher(self._sample, rows)
 
@@ -46,14 +52,16 @@ class LocalModel:
         """The next message, with its tokens. A dialogue whose tokens are known goes on from them."""
         if sampling.stop or sampling.schema is not None:
             raise ModelError("models in this process know no stop texts and no JSON schema")
-        ids = self.format.context(messages)
+        begun = self.format.begun(sampling.begins)
+        ids = (*self.format.context(messages), *begun)
         earlier = next((message.tokens for message in reversed(messages) if message.tokens), None)
         layers = self._caches.take((*earlier.prompt_ids, *earlier.reply_ids)) if earlier else None
         sampled = await self._batcher.ask(Context(ids, sampling, layers))
         if sampled.layers:
             self._caches.put((*ids, *sampled.ids), sampled.layers)
         return Reply(
-            text=self.format.text(sampled.ids[:-1] if sampled.ended else sampled.ids),
+            text=(sampling.begins if begun else "")
+            + self.format.text(sampled.ids[:-1] if sampled.ended else sampled.ids),
             finish="stop" if sampled.ended else "length",
             tokens=Tokens(ids, sampled.ids, sampled.logprobs),
             usage=Usage(len(ids), len(sampled.ids)),
@@ -100,23 +108,41 @@ def _size(layers: Layers) -> int:
     return sum(part.nbytes for layer in layers for part in layer)
 
 
-def load_local(folder: Path, name: str) -> LocalModel:
-    """Load model and tokenizer from a folder.
+def _ends(model: "PreTrainedModel") -> list[int]:
+    """The ids that the model's own settings call ends."""
+    ends = model.generation_config.eos_token_id if model.generation_config else None
+    return [ends] if isinstance(ends, int) else list(ends or ())
+
+
+def load_local(folder: Path, name: str, **loading: Any) -> LocalModel:
+    """Load model and tokenizer from a folder. ``loading``: see `load_weights`.
 
     Raises ModelError, with what is missing, if the folder holds no weights, no tokenizer or something unreadable.
     """
-    model: Any = load_weights(folder, name)  # transformers' annotations of its own methods do not fit each other
+    model: Any = load_weights(folder, name, **loading)  # transformers' annotations of its methods do not fit each other
     tokenizer = load_tokenizer(folder, name)
     known = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > known:
         raise ModelError(
             f"{name}: the tokenizer has {len(tokenizer)} tokens, the model {known}; they do not belong together"
         )
-    return LocalModel(model.eval().to(_best_device()), tokenizer, name)
+    model = model.eval() if "quantization_config" in loading else model.eval().to(_first_home())
+    local = LocalModel(model, tokenizer, name)
+    if local.format.end_ids - {*_ends(model)}:
+        # Whoever trains or serves this model next shall know where its turns end.
+        model.generation_config.eos_token_id = sorted(local.format.end_ids)
+    return local
 
 
-def load_weights(folder: Path, name: str) -> "PreTrainedModel":
-    """The model in a folder, in the precision it was saved in on an accelerator, in float32 on a processor."""
+def load_weights(folder: Path, name: str, **loading: Any) -> "PreTrainedModel":
+    """The model in a folder, in the precision it was saved in on an accelerator, in float32 on a processor.
+
+    An adapter's folder gives its base with the adapter on it. ``loading``: transformers' own ``dtype`` and
+    ``quantization_config``, for training.
+    """
+    if is_adapter(folder):
+        base = base_of(folder, name)
+        return with_adapter(load_weights(base, f"{name}, its base {base}", **loading), folder, name)
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -128,12 +154,12 @@ def load_weights(folder: Path, name: str) -> "PreTrainedModel":
     if not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
         raise ModelError(f"{name}: {folder} has no weights (no *.safetensors); was the download cut off?")
     try:
-        dtype = torch.float32 if _best_device() == "cpu" else "auto"
+        how = {"dtype": torch.float32 if _best_device() == "cpu" else "auto", **loading}
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            folder, local_files_only=True, output_loading_info=True, **how
         )
     except Exception as error:  # transformers, safetensors and json each raise their own
-        raise ModelError(f"{name}: the weights in {folder} cannot be loaded ({_first_line(error)})") from None
+        raise ModelError(f"{name}: the weights in {folder} cannot be loaded ({first_line(error)})") from None
     # Transformers draws missing weights at random and goes on; such a model would talk nonsense without a word.
     model: PreTrainedModel
     model, report = loaded
@@ -152,15 +178,16 @@ def load_tokenizer(folder: Path, name: str) -> "PreTrainedTokenizerBase":
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         tokenizer.encode("test")
     except Exception as error:
-        raise ModelError(f"{name}: the tokenizer in {folder} cannot be loaded ({_first_line(error)})") from None
+        raise ModelError(f"{name}: the tokenizer in {folder} cannot be loaded ({first_line(error)})") from None
     return tokenizer
+
+
+def _first_home() -> str:
+    # With FSDP a GPU gets its part of the weights later, and may not have room for all of them.
+    return "cpu" if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" else _best_device()
 
 
 def _best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -16,6 +16,7 @@ from typing import Any
 
 import diotima
 from diotima.errors import RunError
+from diotima.processes import rank
 
 FILE = "manifest.json"
 FORKED = ("teach", "evaluate")  # stages that take --fork
@@ -123,7 +124,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all, even after a crash."""
-    beside = path.with_name(path.name + ".new")
+    beside = path.with_name(f"{path.name}.new{rank() or ''}")  # of processes that train together each has its own
     with beside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

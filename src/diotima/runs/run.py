@@ -22,6 +22,7 @@ import apsw
 from diotima.dialogue import Dialogue
 from diotima.errors import RunError
 from diotima.problems.files import problem_from_json
+from diotima.processes import own_folder
 from diotima.runs import manifest as manifests
 from diotima.runs import store
 from diotima.runs.judgements import COLUMNS, ORDER, judgement_from_row
@@ -68,8 +69,9 @@ class Run:
         """Begin a run, or continue the one that lies there if its stage, settings and seed are the same.
 
         Raises RunError if they differ (field by field), if another process writes it, or if it cannot be written.
+        Of several processes that train together only the first writes it, see `processes`.
         """
-        folder = Path(folder)
+        folder = own_folder(Path(folder))
         manifest = manifests.new_manifest(stage, settings, seed)
         with store.explained(folder):
             folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from diotima.dialogue import Message, stable_seed
 from diotima.errors import CallRefused, ModelError
@@ -57,7 +58,8 @@ class ModelJudge:
         self._max_tokens = max_tokens
         self._form: int | None = None
         """Which of the forms the model takes, once it is known."""
-        self._finding_out = asyncio.Lock()
+        self._finding_out = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
+        """In each event loop, for one after the other may ask: who finds that out there."""
 
     async def judge(self, case: Case, rubric: Rubric, sample: int = 0) -> Judgement:
         """What the model says of this case; a request that its server refuses for good is an error, and data."""
@@ -96,7 +98,7 @@ class ModelJudge:
     async def _reply(self, chat: Sequence[Message], rubric: Rubric, sampling: Sampling) -> Reply:
         forms = (schema_of(rubric), _PLAIN_JSON, None)
         if self._form is None:
-            async with self._finding_out:
+            async with self._finding_out.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
                 for number, schema in enumerate(forms) if self._form is None else ():
                     try:
                         reply = await self.model.reply(chat, replace(sampling, schema=schema))

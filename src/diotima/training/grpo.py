@@ -8,31 +8,43 @@ the answer; the reward may be the sibling's; groups whose rewards do not differ 
     diotima train grpo --model tiny --problems problems --out runs/grpo --trl.max_steps 40
 """
 
+import logging
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from pydantic import PositiveInt
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from diotima.classroom.casting import Part, as_recorded, cast_fingerprints, cast_learner, cast_student, part_of
+from diotima.classroom.judges import JUDGES_FILE, judge_names
 from diotima.classroom.students import Student
-from diotima.classroom.syllabus import SyllabusSettings, problems_fingerprint, problems_for
+from diotima.classroom.syllabus import problems_fingerprint, problems_for
 from diotima.errors import SettingsError
+from diotima.models.adapted import is_adapter
 from diotima.models.calls import Calls
 from diotima.models.opening import model_folder
 from diotima.problems.problem import Problem
+from diotima.processes import is_first
+from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
-from diotima.scoring.rewards import TERMS, RewardWeights
-from diotima.training.rollout import Rollouts, Terms
+from diotima.training.adapters import AdapterSettings
+from diotima.training.assessment import (
+    Assessment,
+    cast_assessment,
+    judges_as_recorded,
+    keep_rubrics,
+    weights_of_terms,
+)
+from diotima.training.rollout import Rollouts, RolloutSettings
+from diotima.training.step_log import Terms
 
 if TYPE_CHECKING:
     from diotima.models.local import LocalModel
     from diotima.training.trainer import LessonTrainer
 
 
-class Settings(SyllabusSettings):
+class Settings(RolloutSettings, AdapterSettings):
     """Whom to train, on what, and for what reward."""
 
     obvious_input: ClassVar[str] = "problems"
@@ -41,27 +53,6 @@ class Settings(SyllabusSettings):
     """Folder of the run; the trained model will be in model/ below it."""
     model: str = "tiny"
     """The model to train: tiny, a folder or hf/NAME."""
-    attempts: PositiveInt = 16
-    """Attempts at the exam after each lesson."""
-    penalty: float = 1.0
-    """Lambda: what a lesson loses if the answer was given away."""
-    hard: bool = False
-    """A lesson that gave the answer away gets nothing for being solved."""
-    solved: Literal["same", "sibling"] = "same"
-    """On which problem the student is examined for the reward: the same, or its sibling."""
-    form: float = 0.5
-    """What a lesson loses if all its tutor turns are malformed; in proportion if some are."""
-    end: float = 0.0
-    """What a lesson gains if the tutor ends it."""
-    length: float = 0.0
-    """What a lesson loses if a tutor turn runs into its limit."""
-    credit: Literal["lesson", "turn"] = "lesson"
-    """What an advantage belongs to: the whole lesson, or each turn by what the simulated learner could learn from it.
-    By turn, of the terms of the reward only penalty and form count."""
-    shuffle_rewards: bool = False
-    """A control: hand every lesson another one's reward."""
-    seed: int = 0
-    """Seed of the lessons and of the order of problems."""
     trl: dict[str, Any] = {}
     """Any fields of TRL's GRPOConfig, by their own names."""
 
@@ -90,22 +81,37 @@ UNUSED = ("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", 
 """Fields of TRL's about how *it* generates; the classroom does, from the whole distribution that the loss assumes."""
 
 
+_ALL_NONE = "All reward functions returned None"  # which is what a missing reward looks like to TRL, row by row
+# Who has lost patience may have more and go on.
+_NOT_RECORDED = {"out", "patience", "keep_every", "keep_lessons"}
+
+
 def check(settings: Settings) -> Any:
     """TRL's configuration; a mistake in the settings is told by a SettingsError, before anything is loaded."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     from trl import GRPOConfig
 
-    from diotima.training import setup
+    from diotima.training import adapters, setup
 
     for key in UNUSED:
         if key in settings.trl:
             raise SettingsError(f"train grpo: trl.{key} has no effect on lessons; leave it out")
+    weights_of_terms(settings)
     if settings.credit == "turn":
         cast_learner(settings)
-    if settings.credit == "turn" and settings.shuffle_rewards:
-        raise SettingsError("train grpo: shuffle_rewards does nothing where credit = turn; take credit = lesson")
+        for name in ("shuffle_rewards", "judge", "thought"):
+            if getattr(settings, name):
+                raise SettingsError(f"train grpo: {name} does nothing where credit = turn; take credit = lesson")
     own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
-    return setup.trl_config(GRPOConfig, DEFAULTS | own, settings.trl, "train grpo")
+    own |= adapters.check(settings, settings.trl, "train grpo")
+    args = setup.trl_config(GRPOConfig, DEFAULTS | own, settings.trl, "train grpo")
+    lessons, step = args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps
+    if args.save_strategy == "steps" and args.save_steps % (several := math.lcm(lessons, step) // step):
+        raise SettingsError(
+            f"train grpo: the same lessons serve {several} steps, and what is left of them is in no checkpoint; make "
+            f"trl.save_steps = {args.save_steps:g} a multiple of {several}"
+        )
+    return args
 
 
 def run(settings: Settings) -> Path:
@@ -114,15 +120,31 @@ def run(settings: Settings) -> Path:
 
     prepared = prepare(settings)
     recorded = {
-        **as_recorded(settings, settings.model_dump(mode="json", exclude={"out"})),
+        **as_recorded(settings, settings.model_dump(mode="json", exclude=_NOT_RECORDED)),
         "problems_fingerprint": problems_fingerprint(prepared.problems),
         **cast_fingerprints(settings, settings.model, calls=prepared.calls),
+        **judges_as_recorded(settings, prepared.assessment.panels, prepared.calls),
     }
     with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
         prepared.calls.keep_books_in(record)
+        keep_rubrics(record, prepared.assessment.panels)
         trainer = make_trainer(settings, prepared, record)
-        model = setup.train(trainer, "train grpo", trainer.args.max_steps, record)
-    return setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
+        model = setup.train(trainer, "train grpo", _steps(prepared), record)
+    tuned = setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
+    if settings.judge and is_first():
+        write_json(tuned / JUDGES_FILE, {"judges": list(judge_names(settings))})
+    return tuned
+
+
+def _steps(prepared: "Prepared") -> int:
+    """How many optimizer steps the training takes: each generation of lessons serves all its iterations."""
+    args = prepared.args
+    if args.max_steps > 0:
+        return int(args.max_steps)
+    generations = len(prepared.problems) // (args.generation_batch_size // args.num_generations)
+    batches = generations * args.steps_per_generation * args.num_iterations
+    a_epoch: int = math.ceil(batches / args.gradient_accumulation_steps)
+    return math.ceil(a_epoch * float(args.num_train_epochs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +155,23 @@ class Prepared:
     local: "LocalModel"
     part: Part
     student: Student
+    assessment: Assessment
     calls: Calls
     problems: list[Problem]
 
 
 def prepare(settings: Settings) -> Prepared:
     """Load model and problems, and check TRL's settings; a mistake is told before anything is written."""
-    from diotima.models.local import load_local
-    from diotima.training import setup
+    from diotima.training import adapters, setup
 
     setup.prepare_process(settings.threads)
     args = check(settings)
     folder = model_folder(settings.model)
+    if args.beta and settings.adapter == "none" and is_adapter(folder):
+        raise SettingsError(
+            f"train grpo: with trl.beta the reference is loaded from the model's folder, and {settings.model} holds an "
+            "adapter only; merge it into its base first, or train another beside it (adapter: lora)"
+        )
     calls = Calls(settings)
     student = cast_student(settings, calls)
     problems = problems_for(student, settings, with_sibling=settings.solved == "sibling")
@@ -154,40 +181,30 @@ def prepare(settings: Settings) -> Prepared:
             f"train grpo: {settings.problems} holds {len(problems)} problems that can be used, and every step takes "
             f"{together}; give more, or lower trl.per_device_train_batch_size or trl.gradient_accumulation_steps"
         )
-    return Prepared(args, load_local(folder, settings.model), part_of(folder, settings), student, calls, problems)
+    assessment = cast_assessment(settings, student, calls)
+    local = adapters.load(folder, settings.model, settings)
+    return Prepared(args, local, part_of(folder, settings), student, assessment, calls, problems)
 
 
 def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "LessonTrainer":
     """TRL's trainer with our classroom as its rollouts, and every term of the reward as a function of its own."""
     from datasets import Dataset
 
-    from diotima.training import setup
+    from diotima.training import adapters, setup
     from diotima.training.trainer import LessonTrainer
 
-    weights = RewardWeights(
-        settings.penalty, settings.hard, settings.solved, settings.form, settings.end, settings.length
-    )
-    rollouts = Rollouts(
-        prepared.problems,
-        settings,
-        prepared.part,
-        prepared.student,
-        weights,
-        record,
-        settings.seed,
-        settings.attempts,
-        settings.shuffle_rewards,
-        settings.credit == "turn",
-        prepared.calls,
-    )
+    student, assessment = prepared.student, prepared.assessment
+    rollouts = Rollouts(prepared.problems, settings, prepared.part, student, assessment, record, prepared.calls)
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda said: _ALL_NONE not in said.getMessage())
     with setup.accepted("train grpo"):
         return LessonTrainer(
             model=prepared.local.model,
-            reward_funcs=[_term(name) for name in TERMS],
+            reward_funcs=[_term(name) for name in assessment.weights.terms],
             args=prepared.args,
             train_dataset=Dataset.from_list(rollouts.prompts()),
             processing_class=prepared.local.tokenizer,
             rollout_func=rollouts,
+            peft_config=adapters.new_adapter(settings, prepared.local, settings.seed),
         )
 
 

@@ -2,35 +2,60 @@
 
 This is the one adapter between the classroom and TRL's ``rollout_func``. TRL hands over prompts only, repeated once
 for each lesson of a group, so the problem's id travels in the prompt's message. A row comes back for every prompt, in
-order.
+order. A lesson that was lost, for a call of its student failed, or one without reward is a row on which nothing is
+trained.
+
+Several processes that train together hold a share of the lessons each, the same ones that a single process would hold:
+a lesson's seed follows from its place among those of all. Which group has spread is seen from the rewards of all.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from diotima.classroom.casting import LessonSettings, Part, cast_learner, furnish, model_role
-from diotima.classroom.exam import Conduct, Exam
+from pydantic import NonNegativeInt, PositiveInt
+
+from diotima.classroom.casting import Part, cast_learner, furnish, model_role
 from diotima.classroom.lesson import side_by_side
 from diotima.classroom.students import Student
-from diotima.classroom.teach import measured
-from diotima.dialogue import Dialogue, stable_seed
+from diotima.classroom.syllabus import SyllabusSettings
+from diotima.dialogue import TUTOR, Dialogue, stable_seed
+from diotima.errors import CallFailed, ModelError, SettingsError, TrainingError
 from diotima.models.calls import Calls
 from diotima.problems.problem import Problem
+from diotima.processes import is_first
 from diotima.runs.run import Run
-from diotima.score import Score
-from diotima.scoring.leakage import LeakMeter
-from diotima.scoring.rewards import RewardWeights, reward_terms
+from diotima.scoring.rewards import reward_terms
+from diotima.training.assessment import Assessment, RewardSettings, penalty_at
 from diotima.training.credit import turn_advantages, turn_credits
-from diotima.training.rows import TrainingRow, training_row
+from diotima.training.rows import TrainingRow, silent_row, training_row
+from diotima.training.setup import in_parts
+from diotima.training.step_log import Held, Terms, keep_some, note
 
 if TYPE_CHECKING:
     from diotima.models.local import LocalModel
 
-Terms = Mapping[str, float] | None
-SHOWN = ("solved_same", "solved_sibling", "leaked", "well_formed", "addressed", "first_wrong", "tutor_turns")
-"""Scores whose mean over the step's lessons goes into the run."""
+T = TypeVar("T")
+
+
+class RolloutSettings(SyllabusSettings, RewardSettings):
+    """Which lessons are held in a training, what they are worth, and which of them are kept."""
+
+    credit: Literal["lesson", "turn"] = "lesson"
+    """What an advantage belongs to: the whole lesson, or each turn by what the simulated learner could learn from it.
+    By turn, of the terms of the reward only penalty and form count."""
+    shuffle_rewards: bool = False
+    """A control: hand every lesson another one's reward."""
+    patience: PositiveInt = 20
+    """Training stops after so many steps in a row in which no group's rewards differed: there is nothing to learn."""
+    keep_every: PositiveInt = 10
+    """Of every so many steps some lessons are kept to read, under the label "step N"."""
+    keep_lessons: NonNegativeInt = 4
+    """How many lessons are kept of such a step."""
+    seed: int = 0
+    """Seed of the lessons and of the order of problems."""
 
 
 class Rollouts:
@@ -39,28 +64,21 @@ class Rollouts:
     def __init__(
         self,
         problems: Sequence[Problem],
-        settings: LessonSettings,
+        settings: RolloutSettings,
         part: Part,
         student: Student,
-        weights: RewardWeights,
+        assessment: Assessment,
         record: Run,
-        seed: int,
-        attempts: int,
-        shuffled: bool = False,
-        by_turn: bool = False,
-        calls: Calls | None = None,
+        calls: Calls,
     ) -> None:
         self._problems = {problem.id: problem for problem in problems}
         self._settings = settings
         self._part = part
         self._student = student
-        self._scorers = (Exam(student, attempts), LeakMeter(), Conduct())
-        self._weights = weights
+        self._assessment = assessment
         self._record = record
-        self._seed = seed
-        self._shuffled = shuffled
-        self._by_turn = by_turn
-        self._calls = calls or Calls()
+        self._calls = calls
+        self._in_vain = 0  # steps in a row that taught nothing
         self.token_advantages: list[list[float]] = []
         self._local: LocalModel | None = None
 
@@ -69,40 +87,53 @@ class Rollouts:
         return [{"prompt": [{"role": "user", "content": "", "problem": name}]} for name in self._problems]
 
     def __call__(self, prompts: list[list[dict[str, str]]], trainer: Any) -> dict[str, Any]:
-        """One row for each prompt; see TRL's ``rollout_func``."""
-        step, local = trainer.state.global_step, self._model(trainer)
-        names = [prompt[0]["problem"] for prompt in prompts]
+        """One row for each prompt; see TRL's ``rollout_func``.
+
+        Raises ModelError if most lessons were lost, and TrainingError if there has been nothing to learn for long.
+        """
+        settings, step, local = self._settings, trainer.state.global_step, self._model(trainer)
+        weights = replace(self._assessment.weights, penalty=penalty_at(settings.penalty, step))
+        names = of_all([prompt[0]["problem"] for prompt in prompts])
         lessons = [
-            (self._problems[name], stable_seed("rollout", self._seed, step, name, number))
+            (self._problems[name], stable_seed("rollout", settings.seed, step, name, number))
             for name, number in zip(names, _occurrences(names), strict=True)
         ]
+        first = trainer.accelerator.process_index * len(prompts)
+        mine = slice(first, first + len(prompts))
         training = local.model.training
         local.model.train(False)
-        held = self._calls.conduct(self._hold(lessons, local, trainer.args.temperature))
+        held = self._calls.conduct(self._hold(lessons[mine], local, trainer.args.temperature))
         local.model.train(training)
-        self._note(step + 1, [scores for _, scores in held])
-        terms = [reward_terms(scores, self._weights) for _, scores in held]
-        if self._shuffled:
-            Random(stable_seed("shuffle", self._seed, step)).shuffle(terms)
-        rows = [training_row(dialogue, local.format.end_ids) for dialogue, _ in held]
-        lengths = [len(row.prompt_ids) + len(row.completion_ids) for row in rows]
-        self._record.metric(step + 1, "dialogue_tokens", sum(lengths))
-        telling = with_spread(names, terms)
-        if self._by_turn:
-            student = cast_learner(self._settings)
-            credits = [turn_credits(dialogue, student, self._weights) for dialogue, _ in held]
+        _refuse_if_most_are_lost(of_all([lesson.lost for lesson in held]), step + 1)
+        scores = of_all([lesson.scores for lesson in held])
+        terms = [reward_terms(one, weights) for one in scores]
+        if is_first():
+            note(self._record, step + 1, scores, terms, weights)
+            if (step + 1) % settings.keep_every == 0:
+                keep_some(self._record, step + 1, held, settings.keep_lessons)
+        if settings.shuffle_rewards:
+            Random(stable_seed("shuffle", settings.seed, step)).shuffle(terms)
+        rows = [_row(lesson.dialogue, local.format.end_ids) for lesson in held]
+        lengths = of_all([len(row.prompt_ids) + len(row.completion_ids) for row in rows])
+        if is_first():
+            self._record.metric(step + 1, "dialogue_tokens", sum(lengths))
+        telling = with_spread(names, terms, trainer.args.multi_objective_aggregation == "normalize_then_sum")
+        if settings.credit == "turn":
+            student = cast_learner(settings)
+            credits = of_all([turn_credits(lesson.dialogue, student, weights) for lesson in held])
             advantages = turn_advantages(names, credits)
+            telling = [any(lesson) for lesson in advantages]
             self.token_advantages = [
                 [0.0 if turn < 0 else lesson[turn] for turn in row.turns]
-                for lesson, row in zip(advantages, rows, strict=True)
+                for lesson, row in zip(advantages[mine], rows, strict=True)
             ]
-            telling = [any(lesson) for lesson in advantages]
+        self._lose_patience(any(telling), terms, step)
         return {
             "prompt_ids": [list(row.prompt_ids) for row in rows],
             "completion_ids": [list(row.completion_ids) for row in rows],
             "logprobs": [list(row.logprobs) for row in rows],
-            "env_mask": [_mask(row, keep) for row, keep in zip(rows, telling, strict=True)],
-            "terms": terms,
+            "env_mask": [_mask(row, keep) for row, keep in zip(rows, telling[mine], strict=True)],
+            "terms": terms[mine],
         }
 
     def _model(self, trainer: Any) -> "LocalModel":
@@ -110,38 +141,78 @@ class Rollouts:
 
         if self._local is None:
             policy = trainer.accelerator.unwrap_model(trainer.model)
+            if in_parts(policy):
+                raise SettingsError(
+                    "train grpo: with FSDP or ZeRO-3 no process has all of the tutor's weights, and it cannot teach; "
+                    "train it with DDP or ZeRO-2 (recipes/launch), and an adapter if that takes too much"
+                )
             self._local = LocalModel(policy, trainer.processing_class, "the policy")
         self._local.forget()
         return self._local
 
     async def _hold(
         self, lessons: Sequence[tuple[Problem, int]], local: "LocalModel", temperature: float
-    ) -> list[tuple[Dialogue, dict[str, Score]]]:
+    ) -> list[Held]:
         # TRL's temperature, nothing cut off: the loss takes the log-probabilities under this whole distribution.
         classroom = furnish(model_role(local, self._part, self._settings, temperature), self._student, self._settings)
 
-        async def one(place: int) -> tuple[int, Dialogue, dict[str, Score]]:
-            return place, *await measured(await classroom.teach(*lessons[place]), self._scorers)
+        async def one(place: int) -> tuple[int, Held]:
+            problem, seed = lessons[place]
+            dialogue = Dialogue(problem, seed=seed)
+            try:
+                dialogue = await classroom.teach(problem, seed)
+                return place, Held(*await self._assessment.of(dialogue))
+            except CallFailed as failure:
+                return place, Held(dialogue, {}, (), str(failure))
 
         held = [result async for result in side_by_side(one, range(len(lessons)), len(lessons))]
-        return [(dialogue, scores) for _, dialogue, scores in sorted(held, key=lambda result: result[0])]
+        return [lesson for _, lesson in sorted(held, key=lambda result: result[0])]
 
-    def _note(self, step: int, scores: Sequence[Mapping[str, Score]]) -> None:
-        for name in SHOWN:
-            values = [value for one in scores if name in one and (value := one[name].value) is not None]
-            if values:
-                self._record.metric(step, name, sum(values) / len(values))
+    def _lose_patience(self, taught: bool, terms: Sequence[Terms], step: int) -> None:
+        self._in_vain = 0 if taught else self._in_vain + 1
+        if self._in_vain >= self._settings.patience:
+            rewards = [sum(term.values()) for term in terms if term is not None]
+            worth = f"between {min(rewards):.3g} and {max(rewards):.3g}" if rewards else "not known for any lesson"
+            raise TrainingError(
+                f"train grpo: after step {step} there is nothing more to learn: in {self._in_vain} steps in a row no "
+                f"group's rewards differed (now they are {worth}), so training stops, and the last whole step is kept. "
+                "Look at its lessons with diotima runs show and change what is rewarded, in a new run; or have more "
+                "--patience, and the same command goes on"
+            )
 
 
-def with_spread(names: Sequence[str], terms: Sequence[Terms]) -> list[bool]:
-    """For each row, whether its reward is known and the rewards of its group differ: else it can teach nothing."""
-    rewards = [None if term is None else sum(term.values()) for term in terms]
-    groups: dict[str, list[float]] = {}
-    for name, reward in zip(names, rewards, strict=True):
-        if reward is not None:
-            groups.setdefault(name, []).append(reward)
-    spread = {name for name, values in groups.items() if max(values) - min(values) > 1e-9}
-    return [reward is not None and name in spread for name, reward in zip(names, rewards, strict=True)]
+def _refuse_if_most_are_lost(reasons: Sequence[str], step: int) -> None:
+    lost = [reason for reason in reasons if reason]
+    if 2 * len(lost) > len(reasons):
+        raise ModelError(
+            f"train grpo: {len(lost)} of the {len(reasons)} lessons of step {step} were lost, so training stops; the "
+            f"last: {lost[-1]}. What was answered is kept, and the same command goes on"
+        )
+
+
+def with_spread(names: Sequence[str], terms: Sequence[Terms], separately: bool = False) -> list[bool]:
+    """For each row, whether its reward is known and the rewards of its group differ: else it can teach nothing.
+
+    ``separately``: each term is set against the group's by itself, so it is enough that one of them differs.
+    """
+    groups: dict[str, list[list[float]]] = {}
+    for name, term in zip(names, terms, strict=True):
+        if term is not None:
+            groups.setdefault(name, []).append(list(term.values()) if separately else [sum(term.values())])
+    spread = {
+        name
+        for name, group in groups.items()
+        if any(max(values) - min(values) > 1e-9 for values in zip(*group, strict=True))
+    }
+    return [term is not None and name in spread for name, term in zip(names, terms, strict=True)]
+
+
+def of_all(mine: list[T]) -> list[T]:
+    """The items of all processes that train together, in the order of their ranks; of one alone, its own."""
+    from accelerate.utils import gather_object
+
+    everyones: list[T] = gather_object(mine)
+    return everyones
 
 
 def _occurrences(names: Sequence[str]) -> list[int]:
@@ -152,6 +223,10 @@ def _occurrences(names: Sequence[str]) -> list[int]:
         numbers.append(seen[name])
         seen[name] += 1
     return numbers
+
+
+def _row(dialogue: Dialogue, end_ids: frozenset[int]) -> TrainingRow:
+    return training_row(dialogue, end_ids) if dialogue.by(TUTOR) else silent_row(end_ids)
 
 
 def _mask(row: TrainingRow, keep: bool) -> list[int]:

@@ -54,3 +54,9 @@ def training_row(dialogue: Dialogue, end_ids: Collection[int]) -> TrainingRow:
     if ids[-1] not in end_ids:
         ids, mask, logprobs, turns = (*ids, min(end_ids)), [*mask, 0], [*logprobs, 0.0], [*turns, -1]
     return TrainingRow(ids[:start], ids[start:], tuple(mask), tuple(logprobs), tuple(turns))
+
+
+def silent_row(end_ids: Collection[int]) -> TrainingRow:
+    """The row of a lesson in which no tutor spoke: nothing in it is trained."""
+    end = min(end_ids)
+    return TrainingRow((end,), (end,), (0,), (0.0,), (-1,))

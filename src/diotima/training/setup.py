@@ -5,6 +5,7 @@ only once a file named ``complete`` stands in it, which is written last: a run k
 the one before.
 """
 
+import atexit
 import dataclasses
 import logging
 import os
@@ -13,6 +14,7 @@ import typing
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,15 @@ import pydantic
 
 from diotima.classroom.casting import Part, remember_part
 from diotima.errors import RunError, SettingsError
+from diotima.models.adapted import save_adapter
+from diotima.processes import count, is_first
 from diotima.progress import Progress
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
+from diotima.training.stopping import last_step_kept, refuse_bad_gradient
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 COMPLETE = "complete"
@@ -101,7 +107,15 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def train(trainer: "Trainer", title: str, steps: int, record: Run) -> "PreTrainedModel":
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training leaves: the model, and its ``weights`` where each process has held only a part of them."""
+
+    model: "PreTrainedModel"
+    weights: dict[str, "torch.Tensor"] | None = None
+
+
+def train(trainer: "Trainer", title: str, steps: int, record: Run) -> Trained:
     """Train to the end, from the last complete checkpoint if there is one; returns the trained model."""
     from transformers import PrinterCallback
 
@@ -110,13 +124,22 @@ def train(trainer: "Trainer", title: str, steps: int, record: Run) -> "PreTraine
     # With tied weights there is no lm_head to miss; transformers misses it all the same at every resume.
     noise = "missing keys in the checkpoint model loaded: ['lm_head.weight']"
     logging.getLogger("transformers.trainer").addFilter(lambda message: noise not in message.getMessage())
-    checkpoint = last_checkpoint(checkpoints)
+    with trainer.args.main_process_first(local=False):  # the first removes what is not whole
+        checkpoint = last_checkpoint(checkpoints)
     with Progress(title, steps) as progress, _explained(checkpoints):
         trainer.add_callback(_recorder(record, progress))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with last_step_kept(trainer):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     record.finish()
-    model: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model)
-    return model
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return Trained(model, trainer.accelerator.get_state_dict(trainer.model_wrapped) if in_parts(model) else None)
+
+
+def in_parts(model: "torch.nn.Module") -> bool:
+    """Whether no process holds all of the model's weights, as with FSDP2 and DeepSpeed's ZeRO-3."""
+    from torch.distributed.tensor import DTensor
+
+    return any(isinstance(weight, DTensor) or hasattr(weight, "ds_id") for weight in model.parameters())
 
 
 def _recorder(record: Run, progress: Progress) -> "TrainerCallback":
@@ -127,17 +150,22 @@ def _recorder(record: Run, progress: Progress) -> "TrainerCallback":
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.resume(state.global_step)
 
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            refuse_bad_gradient(others["model"], state.global_step)
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.advance()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
-            for name, value in (logs or {}).items():
+            for name, value in (logs or {}).items() if is_first() else ():
                 if isinstance(value, int | float) and not name.startswith(("train_", "total_")) and value == value:
                     record.metric(state.global_step, name, float(value))
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             record.flush()
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            args.distributed_state.wait_for_everyone()  # each has written its part
+            if is_first():
+                mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     return Recorder()
 
@@ -158,16 +186,31 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def save_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path) -> Path:
-    """Save model, tokenizer and the tutor's part, whole or not at all. Raises RunError if the disk does not take it."""
+def save_model(trained: Trained, tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path) -> Path:
+    """Save model, tokenizer and the tutor's part, whole or not at all. Raises RunError if the disk does not take it.
+
+    Of several processes only the first writes; the others return when it is done.
+    """
+    from accelerate import PartialState
+
     unfinished = folder.with_name(folder.name + ".part")
-    with _explained(folder):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        remember_part(unfinished, part)
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
+    # Put together from parts, tied weights are no longer seen to be the same, and would be written twice.
+    tied = getattr(trained.model, "all_tied_weights_keys", {})
+    weights = trained.weights and {name: weight for name, weight in trained.weights.items() if name not in tied}
+    if is_first():
+        with _explained(folder):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if hasattr(trained.model, "peft_config"):
+                save_adapter(trained.model, unfinished, weights)
+            else:
+                trained.model.save_pretrained(unfinished, state_dict=weights)
+            tokenizer.save_pretrained(unfinished)
+            remember_part(unfinished, part)
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.rename(folder)
+    PartialState().wait_for_everyone()
+    if count() > 1:  # else a process that ends a moment before the others takes them down with it
+        atexit.register(PartialState().destroy_process_group)
     return folder
 
 

@@ -1,9 +1,14 @@
-"""TRL's GRPO trainer with two additions of ours: tight batches, and advantages of single turns.
+"""TRL's GRPO trainer with three additions of ours: tight batches, advantages of single turns, and the drift.
 
 TRL pads all lessons of a step to the longest, and much of what is then computed is padding. Where a step's lessons are
 spread over several micro-batches, here each gets lessons of like length and is cut to its own longest. The gradient of
 the step is the same, the order of rows in it being of no account; so this is done only where the micro-batches of one
 generation make up one optimizer step, and not for losses that average within a micro-batch.
+
+The drift is how far the log-probabilities that a token was sampled with are from those that it is trained with, before
+the weights have changed: |difference|, as ``drift/mean`` and ``drift/max`` over the tutor's tokens that are trained on.
+Both come from the same weights, so what there is comes from another precision, another kernel, dropout or a server that
+has older weights; TRL measures it for its own vLLM only. No pass is made for it: the trainer's own are looked at.
 """
 
 from typing import Any
@@ -18,6 +23,12 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
     """`GRPOTrainer` for lessons; its ``rollout_func`` is a `Rollouts`."""
 
     _buffered_inputs: list[Batch] | None
+    _drifting: Batch | None = None
+    """The batch whose log-probabilities are being computed with the weights that sampled it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._drifts: list[torch.Tensor] = []
 
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
         output: Batch = super()._generate_and_score_completions(inputs)
@@ -26,7 +37,36 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
             for row, advantages in enumerate(self.rollout_func.token_advantages):
                 advantages_B_T[row, : len(advantages)] = torch.tensor(advantages)
             output["advantages"] = advantages_B_T
+        if "old_per_token_logps" in output:  # the first step would be taken before these are computed again
+            self._note_drift(output, output["old_per_token_logps"])
         return output
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        self._drifting = inputs if self.model.training and "old_per_token_logps" not in inputs else None
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        self._drifting = None
+        return loss
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        scored = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if self._drifting is not None:
+            self._note_drift(self._drifting, scored[0].detach())
+        return scored
+
+    def _note_drift(self, batch: Batch, logprobs_B_T: torch.Tensor) -> None:
+        trained_B_T = (batch["completion_mask"] * batch["tool_mask"]).bool()
+        self._drifts.append((logprobs_B_T - batch["sampling_per_token_logps"])[trained_B_T].abs().float())
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's own figures, and the drift since the last time."""
+        if self._drifts:
+            drift = torch.cat(self._drifts)
+            sums = self.accelerator.gather(torch.stack([drift.sum(), drift.new_tensor(float(len(drift)))])[None])
+            most = self.accelerator.gather(drift.max()[None] if len(drift) else drift.new_zeros(1)).max()
+            if float(sums[:, 1].sum()):
+                logs |= {"drift/mean": float(sums[:, 0].sum() / sums[:, 1].sum()), "drift/max": float(most)}
+            self._drifts.clear()
+        super().log(logs, start_time)
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
         earlier = self._buffered_inputs

@@ -1,0 +1,78 @@
+"""An adapter put into its base: one folder of whole weights, which every program can read.
+
+peft merges; it knows all kinds of LoRA. In the precision of the base, bfloat16 would round the adapter's share and then
+the sum; here both are float32, and the sum is rounded once, each tensor to the type it has in the base. That takes four
+bytes of memory for each parameter, so it is not flat as the difference of whole models is.
+"""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from diotima.classroom.casting import TUTOR_FILE
+from diotima.errors import ModelError
+from diotima.models.adapted import ADAPTER_FILE, with_adapter
+from diotima.training.weight_difference import TORCH
+from diotima.training.weight_folder import WeightFolder, open_folder
+
+_LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """What peft notes of an adapter. Raises ModelError if it is none."""
+    path = folder / ADAPTER_FILE
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return {"base_model_name_or_path": None, **told, "peft_type": str(told["peft_type"])}
+    except FileNotFoundError:
+        raise ModelError(f"{folder} is no adapter: it has no {ADAPTER_FILE}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
+
+
+def base_of(adapter: Path) -> str:
+    """The name of the model an adapter was trained on, as it can be opened. Raises ModelError if it does not say."""
+    name = adapter_config(adapter)["base_model_name_or_path"]
+    if not name:
+        raise ModelError(f"{adapter / ADAPTER_FILE} does not say on which model it was trained; name it with --base")
+    return str(name) if name == "tiny" or str(name).startswith("hf/") or Path(name).is_dir() else f"hf/{name}"
+
+
+def merges(adapter: Path) -> bool:
+    """Whether an adapter changes weights and so can be merged: a LoRA of any kind. A prefix adds states instead."""
+    return bool(adapter_config(adapter)["peft_type"] == "LORA")
+
+
+def merge_adapter(adapter: Path, base: WeightFolder, out: Path) -> None:
+    """Write the base with the adapter in its weights to the folder ``out``: weights, tokenizer, the tutor's part.
+
+    The base may be an adapter over another model itself. Raises ModelError if the adapter is no LoRA, or does not fit.
+    """
+    import torch
+
+    from diotima.models.local import load_tokenizer, load_weights
+
+    if not merges(adapter):
+        raise ModelError(
+            f"{adapter} is an adapter of the kind {adapter_config(adapter)['peft_type']}; only a LoRA can be merged, "
+            "this stays an adapter over its base"
+        )
+    merged: Any = with_adapter(load_weights(base.path, base.name, dtype=torch.float32), adapter, str(adapter))
+    root = base
+    while root.is_adapter:
+        root = open_folder(base_of(root.path))
+    kinds = {name: place.dtype for name, (_, place) in root.tensors().items() if place.dtype in TORCH}
+    usual = Counter(kinds.values()).most_common(1)[0][0]
+    for name, weight in merged.named_parameters():
+        weight.data = weight.data.to(getattr(torch, TORCH[kinds.get(name, usual)]))
+    merged.save_pretrained(out)
+    tokens = adapter if (adapter / "tokenizer_config.json").is_file() else base.path
+    load_tokenizer(tokens, str(tokens)).save_pretrained(out)
+    for pattern in _LICENCES:
+        for file in root.path.glob(pattern):
+            shutil.copyfile(file, out / file.name)
+    part = next((folder / TUTOR_FILE for folder in (adapter, base.path) if (folder / TUTOR_FILE).is_file()), None)
+    if part is not None:
+        shutil.copyfile(part, out / TUTOR_FILE)
