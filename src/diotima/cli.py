@@ -24,7 +24,7 @@ from diotima.errors import DiotimaError, SettingsError, Terminated
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """``module`` holds Settings and run; ``positional`` is the setting that needs no flag; ``fixed`` are no flags.
+    """``module`` holds Settings and run; ``positional``: the settings that need no flag; ``fixed`` are no flags.
 
     The positional ``recipe`` is a file of settings where Settings have no such field.
     """
@@ -147,17 +147,19 @@ COMMANDS = {
     "weights diff": Command(
         "diotima.training.weights_diff_command",
         "Write what tuning changed in a model's weights, to be published without its base.",
-        "diotima weights diff --base tiny --tuned runs/sft/model --out tutor-diff",
+        "diotima weights diff tiny runs/sft/model -o tutor-diff",
+        positional="base tuned",
     ),
     "weights recover": Command(
         "diotima.training.weights_recover_command",
         "Put a tuned model together again, from its base and the difference.",
-        "diotima weights recover --base tiny --diff tutor-diff --out tutor",
+        "diotima weights recover tiny tutor-diff -o tutor",
+        positional="base diff",
     ),
     "weights merge": Command(
         "diotima.training.weights_merge_command",
         "Put a LoRA into the weights of its base.",
-        "diotima weights merge runs/sft/model --out tutor",
+        "diotima weights merge runs/sft/model -o tutor",
         positional="adapter",
     ),
     "train plan": Command(

@@ -42,7 +42,7 @@ def parse_flags(
 ) -> Flags | None:
     """Read the words after a command, or print its help and return None. Raises SettingsError.
 
-    ``positional``: the one setting that may be given without its flag. ``without``: fields that are no flags.
+    ``positional``: what may be given without its flag, in this order. ``without``: fields that are no flags.
     """
     fields = {key: info for key, info in _fields(cls) if key not in {"json", *without}}
     has_recipe = "recipe" in cls.model_fields
@@ -91,10 +91,10 @@ def _parameter(key: str, info: FieldInfo, positional: str) -> inspect.Parameter:
 
 
 def _own(key: str, annotation: Any, default: Any, text: str, positional: str) -> inspect.Parameter:
-    single = key == positional
+    single = key in positional.split()
     negative = None if isinstance(default, bool) and default else ()
     parameter = Parameter(
-        name=f"--{key.replace('_', '-')}",
+        name=[f"--{key.replace('_', '-')}", *(["-o"] if key == "out" else [])],
         help=text,
         negative=negative,
         show_default=_listed

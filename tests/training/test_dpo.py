@@ -88,7 +88,7 @@ def batch_of(pairs, folder, out, **changes):
     chosen = settings(folder, out, **changes)
     local = load_local(TINY, "tiny")  # a copy of its own: TRL patches the model
     rows = preference_rows(pairs, local)
-    trainer = make_trainer(rows, local, check(chosen))
+    trainer = make_trainer(rows, local, check(chosen), chosen)
     return trainer, trainer._prepare_inputs(next(iter(trainer.get_train_dataloader()))), rows
 
 
@@ -228,3 +228,17 @@ def test_the_likelihood_term_goes_beside_the_losses_that_were_chosen(tmp_path):
     args = check(settings(tmp_path, tmp_path / "dpo", nll=0.2, trl={"loss_type": ["ipo"]}))
     assert (args.loss_type, args.loss_weights) == (["ipo", "sft"], [1.0, 0.2])
     assert check(settings(tmp_path, tmp_path / "dpo")).loss_type == ["sigmoid"]
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("lora", 1e-2), ("prefix", 0.5)])
+def test_an_adapter_learns_to_prefer_with_the_model_without_it_for_reference(folder, tmp_path, kind, rate):
+    trl = QUICK | {"learning_rate": rate, "warmup_steps": 0, "num_train_epochs": 4}
+    first = settings(folder, tmp_path / "first", adapter=kind, prefix_tokens=8, trl=trl)
+    tuned = run(first)
+    found = metrics(first.out)
+    assert found["loss"][0] == pytest.approx(math.log(2), abs=0.5 if kind == "prefix" else 1e-6)
+    assert found["rewards/margins"][-1] > found["rewards/margins"][0]
+    assert (tuned / "adapter_model.safetensors").is_file()
+    again = settings(folder, tmp_path / "again", model=str(tuned), adapter=kind, trl=trl | {"max_steps": 1})
+    run(again)
+    assert metrics(again.out)["loss"] == pytest.approx([math.log(2)], abs=1e-5)  # the reference is the tutor as it was

@@ -82,7 +82,7 @@ def test_preferences_are_about_the_replies_alone(family, lessons, tmp_path):
     rows = dpo.preference_rows(pairs, local)
     trl = {"per_device_train_batch_size": 2, "max_steps": 1, "warmup_steps": 0}
     settings = dpo.Settings(out=tmp_path, pairs=tmp_path, nll=0.5, trl=trl)
-    trainer = dpo.make_trainer(rows, local, dpo.check(settings))
+    trainer = dpo.make_trainer(rows, local, dpo.check(settings), settings)
     batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     with torch.no_grad():
         for parameter in trainer.model.parameters():

@@ -13,7 +13,8 @@ four pairs a step, two epochs, 5e-5 falling along a cosine. Departures:
 - The model remembers which judges chose its pairs (``judges.json``), so that a score by one of them can be told from
   another's opinion.
 - The reference is a copy of the model in memory, or its log-probabilities computed beforehand
-  (``trl.precompute_ref_log_probs``), which holds one model instead of two.
+  (``trl.precompute_ref_log_probs``), which holds one model instead of two. Where an adapter is trained, it is the model
+  with the adapter off; for a prefix that is trained on, a copy of the prefix.
 
     diotima train dpo --model tiny --pairs runs/pairs --out runs/dpo
 """
@@ -35,8 +36,8 @@ from diotima.errors import RunError, SettingsError
 from diotima.models.opening import model_folder
 from diotima.runs.manifest import fingerprint, read_json, write_json
 from diotima.runs.run import Run
-from diotima.settings import Settings as BaseSettings
 from diotima.settings import did_you_mean
+from diotima.training.adapters import AdapterSettings
 
 if TYPE_CHECKING:
     from trl import DPOTrainer
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 Row = dict[str, list[int]]
 
 
-class Settings(BaseSettings):
+class Settings(AdapterSettings):
     """From which pairs, and how, to learn."""
 
     obvious_input: ClassVar[str] = "pairs"
@@ -96,9 +97,10 @@ def check(settings: Settings) -> Any:
     """TRL's configuration; a mistake in the settings is told by a SettingsError, before anything is loaded."""
     from trl import DPOConfig
 
-    from diotima.training import setup
+    from diotima.training import adapters, setup
 
     own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
+    own |= adapters.check(settings, settings.trl, "train dpo")
     args = setup.trl_config(DPOConfig, DEFAULTS | own, settings.trl, "train dpo")
     # TRL finds out about a misspelt loss in its first step only, and tells the names nowhere but in the field's help.
     losses = re.findall(r"'(\w+)'", DPOConfig.__dataclass_fields__["loss_type"].metadata["help"])
@@ -115,8 +117,7 @@ def check(settings: Settings) -> Any:
 
 def run(settings: Settings) -> Path:
     """Train on the pairs; returns the folder of the tuned model."""
-    from diotima.models.local import load_local
-    from diotima.training import setup
+    from diotima.training import adapters, setup
 
     setup.prepare_process(settings.threads)
     args = check(settings)
@@ -124,14 +125,14 @@ def run(settings: Settings) -> Path:
     summary = summary_of(settings.pairs)
     part = part_of(folder, played_with(settings, summary))
     pairs = read_pairs(settings.pairs)
-    local = load_local(folder, settings.model)
+    local = adapters.load(folder, settings.model, settings)
     rows = preference_rows(pairs, local)
     kept = short_rows(rows, args.max_length, settings)
     recorded = {**settings.model_dump(mode="json", exclude={"out"}), "pairs_fingerprint": fingerprint({"rows": rows})}
     with Run.create(settings.out, stage="train dpo", settings=recorded, seed=settings.seed) as record:
         record.metric(0, "pairs", len(kept))
         record.metric(0, "pairs_too_long", len(rows) - len(kept))
-        trainer = make_trainer(kept, local, args)
+        trainer = make_trainer(kept, local, args, settings)
         model = setup.train(trainer, f"train dpo on {len(kept):,} pairs", setup.steps(len(kept), args), record)
     tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
     if judges := summary.get("judges"):
@@ -184,24 +185,26 @@ def short_rows(rows: Sequence[Row], limit: int | None, settings: Settings) -> li
     return kept
 
 
-def make_trainer(rows: Sequence[Row], local: "LocalModel", args: Any) -> "DPOTrainer":
+def make_trainer(rows: Sequence[Row], local: "LocalModel", args: Any, settings: Settings) -> "DPOTrainer":
     """TRL's trainer on rows of ids, with the model as it is now for its reference."""
     from datasets import Dataset
     from trl import DPOTrainer
 
-    from diotima.training import setup
+    from diotima.training import adapters, setup
 
     class PairTrainer(DPOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
             return dataset  # TRL would tokenise; these are the ids already
 
+    whole = settings.adapter == "none" and not args.precompute_ref_log_probs
     with setup.accepted("train dpo"):
         return PairTrainer(
             local.model,
-            None if args.precompute_ref_log_probs else copy.deepcopy(local.model),
+            copy.deepcopy(local.model) if whole else None,
             args,
             train_dataset=Dataset.from_list(list(rows)),
             processing_class=local.tokenizer,
+            peft_config=adapters.new_adapter(settings, local, settings.seed),
         )
 
 

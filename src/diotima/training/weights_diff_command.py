@@ -1,7 +1,7 @@
 """`diotima weights diff`: what tuning changed in a model's weights, for whoever has the base.
 
-    diotima weights diff --base hf/Qwen/Qwen2.5-0.5B-Instruct --tuned runs/sft/model --out tutor-diff
-    diotima weights diff --base tiny --tuned runs/sft/model --out tutor-diff --precision int8
+    diotima weights diff hf/Qwen/Qwen2.5-0.5B-Instruct runs/sft/model -o tutor-diff
+    diotima weights diff tiny runs/sft/model -o tutor-diff --precision int8
 
 SocraticLM promised to publish its weights as such a difference, for the sake of its base's licence, and never did. Here
 the exact bits come back (`weights recover`), and base, difference and result are known by their digests. What is not

@@ -1,6 +1,6 @@
 """`diotima weights merge`: a LoRA put into its base, as one model.
 
-    diotima weights merge runs/sft/model --out tutor
+    diotima weights merge runs/sft/model -o tutor
 
 The base is the one that the adapter names, unless another place of it is given. It may be an adapter itself, which is
 merged, too.

@@ -1,6 +1,6 @@
 """`diotima weights recover`: a tuned model again, from its base and the difference.
 
-    diotima weights recover --base hf/Qwen/Qwen2.5-0.5B-Instruct --diff tutor-diff --out tutor
+    diotima weights recover hf/Qwen/Qwen2.5-0.5B-Instruct tutor-diff -o tutor
 
 Another base is refused at the first tensor that differs, and so is a difference that is damaged or cut off. Of an exact
 difference every file comes out as it was, bit by bit. An adapter is merged into the base where it changes weights (a
