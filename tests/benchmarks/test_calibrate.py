@@ -109,7 +109,7 @@ def test_a_judge_that_agrees_with_people_is_trusted(ratings: Path, tmp_path: Pat
 def test_it_is_remembered_and_kept_with_the_run(ratings: Path, tmp_path: Path, judges: Any) -> None:
     judges(told)
     found = calibrated(ratings, tmp_path / "out", attack_cases=0, table=False)
-    assert recall(load_rubric("euler").fingerprint, "scripted/judge") == found
+    assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") == found
     assert "helpful" in found["summary"]
     with Run.open(tmp_path / "out") as record:
         assert record.manifest["finished"]
@@ -151,7 +151,7 @@ def test_garbage_is_no_calibration(ratings: Path, tmp_path: Path, judges: Any) -
     judges(lambda text: f"I like {text}")
     with pytest.raises(ModelError, match="not one of 24 verdicts of scripted/judge could be read"):
         calibrated(ratings, tmp_path / "out", samples=1, table=False)
-    assert recall(load_rubric("euler").fingerprint, "scripted/judge") is None
+    assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") is None
     found = read_json(tmp_path / "out" / "calibration.json")
     assert found["judgements"]["valid"] == 0
     assert all(topic["verdict"]["better"] is None for topic in found["topics"])

@@ -233,15 +233,19 @@ def test_a_judge_that_is_a_tutor_is_told_before_it_costs_anything(
     lessons: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judging, "cast_judge", lambda *_: Yardstick())
-    monkeypatch.setattr(judging, "recorded", lambda *_: {})
-    monkeypatch.setattr("diotima.benchmarks.score.recorded", lambda *_: {})
+    monkeypatch.setattr("diotima.benchmarks.score.recorded", lambda *_: {"judge_weights": {}})
     score(lessons, judge="openai/gpt-4o")
     assert "openai/gpt-4o judges itself: it is the tutor ours" in capsys.readouterr().err
 
 
 def test_what_is_known_of_a_judge_is_shown_with_its_scores(lessons: Path, capsys: Captured) -> None:
     fingerprint = load_rubric("euler").fingerprint
-    told = {"rubric_fingerprint": fingerprint, "judge": YARDSTICK, "summary": "kappa 0.91 to people on helpful"}
+    told = {
+        "rubric_fingerprint": fingerprint,
+        "judge": YARDSTICK,
+        "weights": "",
+        "summary": "kappa 0.91 to people on helpful",
+    }
     calibrations.remember(told)
     folder = score(lessons)
     assert "kappa 0.91 to people on helpful." in capsys.readouterr().out

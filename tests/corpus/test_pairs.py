@@ -203,8 +203,9 @@ def test_judges_are_put_together_as_the_rubric_says_or_heard_alone(tmp_path: Pat
     assert rows(run(settings(path)))[0]["chosen_score"] == "9/10"
     assert rows(run(settings(path, judge="vllm/j")))[0]["chosen"][0]["content"] == "b?"
     assert summary(tmp_path / "pairs")["judges"] == ["vllm/j"]
-    with pytest.raises(SettingsError, match="holds no verdict of vllm/k"):
+    with pytest.raises(SettingsError, match="holds no verdict of vllm/k; did you mean vllm/j"):
         run(settings(path, judge="vllm/k"))
+    assert len(rows(tmp_path / "pairs")) == 1  # of the set before
 
 
 def test_only_what_was_said_about_the_candidate_counts(tmp_path: Path) -> None:

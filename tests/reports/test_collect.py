@@ -165,7 +165,7 @@ def test_lessons_are_read_by_the_name_of_their_tutor_with_their_valid_values_onl
 
 def test_a_run_without_scores_has_nothing_to_report(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "exam", {})
-    with pytest.raises(RunError, match="no scored lessons and no training metrics"):
+    with pytest.raises(RunError, match="no scored lessons, no verdicts of judges and no training metrics"):
         read(tmp_path)
 
 

@@ -107,6 +107,7 @@ def run(settings: Settings) -> Path:
             Calibration(
                 rubric=rubric,
                 judge=names[0],
+                weights=made_of["judge_weights"].get(names[0], ""),
                 human={**human, "ratings": len(rated), "raters": len({one.rater for one in rated})},
                 samples=samples,
                 items=items,

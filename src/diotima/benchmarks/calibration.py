@@ -28,12 +28,14 @@ class AttackResult:
 class Calibration:
     """All that was found out about a judge under a rubric.
 
+    ``weights``: the fingerprint of the judge's weights, or of what its server says it is; "" where there is none.
     ``human``: the file of ratings, its fingerprint, how many ratings and raters. ``order_flips``: of a comparison only.
     ``rises_by_chance``: how often a case gets more when it is rated once more.
     """
 
     rubric: Rubric
     judge: str
+    weights: str
     human: Mapping[str, Any]
     samples: int
     items: Sequence[Item]
@@ -51,6 +53,7 @@ def plain(found: Calibration) -> dict[str, Any]:
         "rubric_fingerprint": found.rubric.fingerprint,
         "headline": found.rubric.headline.name,
         "judge": found.judge,
+        "weights": found.weights,
         "made": timestamp(),
         "summary": _summary(found),
         "human": dict(found.human),

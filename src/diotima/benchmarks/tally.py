@@ -20,8 +20,8 @@ from pydantic import Field
 from diotima import settings as base
 from diotima.benchmarks.compare import LEGEND, comparison_table, plain_difference
 from diotima.benchmarks.comparison import Difference, difference
-from diotima.benchmarks.judging import on_trust
 from diotima.errors import RunError, SettingsError
+from diotima.reports.calibrated import on_trust
 from diotima.reports.judged import Judged, judged, judged_tables, measure_of, notes_on, plain_judged
 from diotima.reports.paired import EQUAL, LEVEL, NOT_CLEAR, judge, paired
 from diotima.reports.tables import terminal
@@ -122,7 +122,10 @@ def sources(settings: Settings) -> Iterator[Source]:
                     )
                 kept[name] = fingerprint
             if not kept:
-                raise RunError(f"{folder} holds no verdicts of judges; make some with: diotima score {folder} --rubric")
+                raise RunError(
+                    f"{folder} holds no verdicts of judges; make some with: diotima score {folder} --rubric euler "
+                    "--judge MODEL --out RUN"
+                )
             name = _which(folder, kept, wanted)
             labels |= {*record.labels()}
             for label in record.labels() if not settings.label else settings.label:

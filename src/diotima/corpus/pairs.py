@@ -33,7 +33,7 @@ from diotima.corpus.pair_card import Tally, card, figures_table, why_dropped
 from diotima.corpus.pair_set import CARD, COLUMNS, FORMATS, NAME, SUMMARY, make_room
 from diotima.corpus.selection import LEAKED, REASONS, REPEATED, Choice, choose
 from diotima.dialogue import Dialogue, Message, raw_reply, stable_seed
-from diotima.errors import RunError, SettingsError
+from diotima.errors import RunError
 from diotima.progress import Progress
 from diotima.runs.export import Row, write_table
 from diotima.runs.manifest import write_json, write_text
@@ -136,10 +136,7 @@ def pair_rows(
     settings: Settings,
     tally: Tally,
 ) -> Iterator[Row]:
-    """The pairs, one context after the other, as rows of `pair_set.COLUMNS`; ``tally`` counts all that goes by.
-
-    Raises SettingsError at the end if one of the judges that were asked for said nothing.
-    """
+    """The pairs, one context after the other, as rows of `pair_set.COLUMNS`; ``tally`` counts all that goes by."""
     above, least_margin = Fraction(settings.above), Fraction(settings.least_margin)
     seen: set[int] = set()
     for records in contexts:
@@ -154,8 +151,6 @@ def pair_rows(
         if isinstance(choice, Choice):
             seen.add(key)
             yield pair_row(prompt, choice, context, key)
-    if unheard := set(settings.judge) - tally.judges:
-        raise SettingsError(f"{settings.run} holds no verdict of {', '.join(sorted(unheard))} on these candidates")
 
 
 def pair_row(prompt: Sequence[Message], choice: Choice, context: Dialogue, key: int) -> Row:

@@ -127,11 +127,11 @@ class FrontMatter(Settings):
         if sum(criterion.text for criterion in criteria) > 1:
             raise PromptError(f"{where}: only one criterion can be the judge's reasoning (text: true)")
         for criterion in criteria:
-            compares = criterion.offers == tuple(OUTCOMES)
-            if not criterion.text and compares != (self.judges == "comparison"):
-                raise PromptError(
-                    f"{where}: criteria.{criterion.name}: only a comparison has the labels win, tie and lost"
-                )
+            compares, place = criterion.offers == tuple(OUTCOMES), f"{where}: criteria.{criterion.name}"
+            if compares and self.judges != "comparison":
+                raise PromptError(f"{place}: win, tie and lost are labels of a comparison")
+            if not compares and self.judges == "comparison" and not criterion.text:
+                raise PromptError(f"{place}: a comparison has the labels win, tie and lost, and no others")
         if self.lenient and self.judges == "comparison":
             raise PromptError(f"{where}: a comparison cannot be lenient: another word than A, B or same says nothing")
 
