@@ -110,7 +110,7 @@ def test_it_is_remembered_and_kept_with_the_run(ratings: Path, tmp_path: Path, j
     judges(told)
     found = calibrated(ratings, tmp_path / "out", attack_cases=0, table=False)
     assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") == found
-    assert "helpful" in found["summary"]
+    assert "score r 1.00" in found["summary"]
     with Run.open(tmp_path / "out") as record:
         assert record.manifest["finished"]
         assert record.labels() == ["unnamed"]
@@ -242,6 +242,8 @@ def test_a_judge_of_mrbench_is_measured_exactly_and_leniently(tmp_path: Path, ju
     assert figures["accuracy"]["mean"] == pytest.approx(shares["Yes"])
     assert figures["lenient"]["mean"] == pytest.approx(shares["Yes"] + shares["To some extent"])
     assert figures["quadratic_kappa"]["mean"] == 0
+    decided = {topic["name"]: topic["decided_by"] for topic in found["topics"]}
+    assert (decided["Revealing_of_the_Answer"], decided["Tutor_Tone"]) == ("kappa", "quadratic_kappa")
 
 
 @needs[MRBENCH]

@@ -91,11 +91,11 @@ def test_the_examination_is_what_it_is_without_judges(recipe: Path, told: tuple[
 def test_a_judged_run_alone_is_a_page_about_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_judged(tmp_path / "r", {"base": GIVES_AWAY, "tuned": GUIDES})
     text, figures = report(tmp_path / "r")
-    assert "<h1>By euler&#39;s score, tuned is better than base on debugging and mathdial.</h1>" in text
+    assert "<h1>By euler&#39;s score, tuned is better than base on debugging, mathdial.</h1>" in text
     assert "The tutors</h2>" not in text
     assert figures["tutors"] == []
     printed = capsys.readouterr().out
-    assert "euler's score, tuned is better than base on debugging and mathdial." in printed
+    assert "euler's score, tuned is better than base on debugging, mathdial." in printed
     assert "score by tutor and test set" in printed
     assert figures["summary"][0].startswith(
         f"On debugging, {JUDGE} gave base a mean score of 36.7% and tuned 95.0% (+58.3"
@@ -106,10 +106,13 @@ def test_the_verdict_tells_test_sets_apart(tmp_path: Path) -> None:
     write_judged(tmp_path / "a", {"base": [POOR], "tuned": [BEST]}, sets=("mathdial",))
     write_judged(tmp_path / "b", {"base": GUIDES, "tuned": GUIDES}, sets=("debugging",))
     assert judged_verdict(under(tmp_path)) == (
-        "By euler's score, tuned is not clearly different from base on debugging, better than base on mathdial."
+        "By euler's score, tuned is not clearly different from base on debugging; better than base on mathdial."
     )
     write_judged(tmp_path / "alone" / "r", {"base": [POOR]}, sets=("mathdial",))
-    assert judged_verdict(under(tmp_path / "alone")) == f"{CONTEXTS} turns judged by euler."
+    assert (
+        judged_verdict(under(tmp_path / "alone"))
+        == f"{CONTEXTS} turns judged by euler, {CONTEXTS} of them with a verdict."
+    )
 
 
 def test_the_cross_table_has_a_row_a_tutor_and_a_column_a_test_set(tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_the_cross_table_has_a_row_a_tutor_and_a_column_a_test_set(tmp_path: Pat
     assert [cell.text for cell in tuned.cells] == ["tuned", "100.0%", "–"]
     assert tuned.cells[1].detail.split("\n")[1:] == [
         f"{CONTEXTS // 2} of {CONTEXTS} valid",
-        "55.0% to 100.0% if missing were worst, best",
+        "bounds 55.0% to 100.0%",
     ]
     assert (base.role, tuned.role) == ("before", "after")
 
@@ -146,6 +149,7 @@ def test_a_tutor_without_any_verdict_has_a_row_and_no_bar(tmp_path: Path) -> Non
     found = under(tmp_path / "r")
     chart = judged_chart("x", "mathdial", found.sets[0].tutors, [found.headline], found.roles)
     assert "score: base no verdict, tuned 95.0%." in chart.alt
+    assert "no verdict" in "".join(ElementTree.fromstring(chart.svg).itertext())
     assert cross_table(found).rows[0].cells[1].text == "–"
     assert found.sets[0].comparisons == ()
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from diotima.benchmarks.attacks import Attack
 from diotima.benchmarks.topics import Item
-from diotima.benchmarks.trust import DECISIVE, Trust, limits
+from diotima.benchmarks.trust import CALLED, DECISIVE, Trust, limits
 from diotima.reports.tables import plain_interval
 from diotima.runs.manifest import timestamp
 from diotima.score import State
@@ -115,8 +115,8 @@ def _summary(found: Calibration) -> str:
     if not rated:
         return f"{found.judge} under {found.rubric.name}, {against}: not compared with people"
     first = rated[0]
-    figure = first.raters[0].figures[DECISIVE[first.kind]]
-    parts = [f"{first.topic} {'r' if first.kind == 'measure' else 'kappa'} {limits(figure)}"]
+    decisive = DECISIVE[first.kind]
+    parts = [f"{first.topic} {CALLED[decisive]} {limits(first.raters[0].figures[decisive])}"]
     parts += [f"better than trivial raters on {', '.join(better)}"] if better else []
     parts += [f"not on {', '.join(others)}" if better else "on nothing better than trivial raters"] if others else []
     return f"{found.judge} under {found.rubric.name}, {against}: {'; '.join(parts)}"

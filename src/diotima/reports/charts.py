@@ -265,7 +265,7 @@ def draw_bar(axes: "Axes", place: float, interval: Interval, colour: str, told: 
     """A bar across at height ``place`` with its interval, and in words behind it; ``unit``: how long the axis is."""
     axes.barh(place, interval.mean, height=0.66, color=colour)
     axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
-    end = interval.mean if isnan(interval.high) else interval.high
+    end = next(value for value in (interval.high, interval.mean, 0.0) if not isnan(value))
     axes.text(end + 0.02 * unit, place, told, va="center", fontsize=8.5)
 
 

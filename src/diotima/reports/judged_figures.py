@@ -29,6 +29,8 @@ from diotima.reports.tables import (
     value_text,
 )
 
+MEANING = "mean on the valid, 95% interval; bounds: the mean if all without a verdict were the worst, or the best"
+
 
 def judged_figures(found: UnderRubric) -> Iterator[Figure]:
     """All figures of one rubric."""
@@ -76,7 +78,7 @@ def judged_figures(found: UnderRubric) -> Iterator[Figure]:
 def cross_table(found: UnderRubric) -> Table:
     """The headline, one row a tutor and one column a test set; what tutors were trained on, if of any that is known."""
     trained = [("trained on", "the problems of the pairs that it learned from")] if found.trained_on else []
-    columns = [("tutor", ""), *trained, *((one.name, "mean on the valid, 95% interval") for one in found.sets)]
+    columns = [("tutor", ""), *trained, *((one.name, MEANING) for one in found.sets)]
     rows = []
     for label in found.labels:
         cells = [Cell(found.trained_on.get(label, NONE))] if trained else []
@@ -97,16 +99,18 @@ def judged_verdict(found: UnderRubric) -> str:
     """One sentence for the top of a page without any examination: the headline of the first two that are compared."""
     compared = [(one.name, c) for one in found.sets for c in one.comparisons if c.measure == found.headline.name]
     if not compared:
-        cases = sum(tutor.measured[0].cases for one in found.sets for tutor in one.tutors)
-        return f"{cases:,} {UNITS[found.rubric.judges].partition(',')[0]} judged by {found.rubric.name}."
+        headlines = [tutor.measured[0] for one in found.sets for tutor in one.tutors]
+        cases, valid = sum(one.cases for one in headlines), sum(one.valid for one in headlines)
+        units = UNITS[found.rubric.judges].partition(",")[0]
+        return f"{cases:,} {units} judged by {found.rubric.name}, {valid:,} of them with a verdict."
     first, second = compared[0][1].first, compared[0][1].second
     where: dict[str, list[str]] = {}
     for name, one in compared:
         if (one.first, one.second) == (first, second):
             clear = one.verdict not in (EQUAL, NOT_CLEAR)
             where.setdefault(f"{one.verdict} than" if clear else "not clearly different from", []).append(name)
-    parts = [f"{verdict} {first} on {' and '.join(names)}" for verdict, names in where.items()]
-    return f"By {found.rubric.name}'s {found.headline.title}, {second} is {', '.join(parts)}."
+    parts = [f"{verdict} {first} on {', '.join(names)}" for verdict, names in where.items()]
+    return f"By {found.rubric.name}'s {found.headline.title}, {second} is {'; '.join(parts)}."
 
 
 def plain_under(found: UnderRubric) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _cell(tutor: Judged | None) -> Cell:
     small_print.append(f"n={one.valid:,}" if one.valid == one.cases else f"{one.valid:,} of {one.cases:,} valid")
     if one.valid < one.cases:
         worst, best = (value_text(one.measure, bound) for bound in (one.worst, one.best))
-        small_print.append(f"{worst} to {best} if missing were worst, best")
+        small_print.append(f"bounds {worst} to {best}")
     return Cell(value_text(one.measure, one.interval.mean), "\n".join(small_print))
 
 

@@ -16,10 +16,10 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat
 
+from diotima.chat.problem import AboutSettings, lacking, problem_of
+from diotima.chat.screen import Screen
+from diotima.chat.session import Chat, Judging, Keeping, ended
 from diotima.classroom.casting import TutorSettings, as_recorded, cast_early, cast_tutor, tutor_fingerprints
-from diotima.classroom.chat_problem import AboutSettings, lacking, problem_of
-from diotima.classroom.chat_screen import Screen
-from diotima.classroom.chat_session import Chat, Judging, Keeping, ended
 from diotima.classroom.judges import JudgeSettings, cast_judge, cautions
 from diotima.classroom.syllabus import problems_fingerprint
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, stable_seed
