@@ -74,7 +74,7 @@ def write_pairs(folder: Path, tutor: str, source: str, first: int = 0) -> Path:
         "validity": 40 / 45,
         "cut_or_malformed": 2,
         "pairs": 7,
-        "dropped": {"have no candidate that is good enough": 2},
+        "dropped": {"with no candidate that is good enough": 2},
         "scores": {"1/10": 20, "4/5": 8, "1": 12},
         "chosen_score": 0.95,
         "rejected_score": 0.2,

@@ -23,7 +23,7 @@ def test_the_figure_says_what_there_was_what_was_dropped_and_what_tells_the_side
     (chart,) = figure.charts
     assert ElementTree.fromstring(chart.svg).get("aria-label") == chart.alt
     assert chart.alt == "Candidates by score: 12 of 40 with a verdict are above 4/5."  # those of 4/5 are not above it
-    assert "(of the other contexts 2 have no candidate that is good enough)" in figure.note
+    assert "(of the other contexts 2 with no candidate that is good enough)" in figure.note
     assert figure.cautions == ("the judge <i>is</i> the tutor",)
     rows = {row.cells[0].text: [cell.text for cell in row.cells[1:]] for table in figure.tables for row in table.rows}
     assert rows["of which with a verdict"] == ["40 (88.9%)"]

@@ -8,7 +8,6 @@ In a comparison the last turns of two labels are set side by side, where both fo
 and B and never a label, and each pair twice, in both orders.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from diotima.runs.run import Run
 from diotima.runs.store import explained
 from diotima.score import Judgement, Score
 from diotima.scoring.case import Case, cases_of
-from diotima.scoring.judge import Judge
+from diotima.scoring.judge import Judge, ask
 from diotima.scoring.rubric import Rubric, rubric_text
 
 Words = tuple[tuple[str, str], ...]
@@ -49,22 +48,15 @@ class Panel:
 
     async def judge(self, dialogue: Dialogue) -> tuple[tuple[Judgement, ...], dict[str, Score]]:
         """What all judges say of all cases of a dialogue, and what that comes to. Raises CallFailed, see above."""
-        asked = [
-            judge.judge(case, self.rubric, sample)
-            for case in self._cases(dialogue)
-            for judge in self.judges.values()
-            for sample in range(self.samples)
-        ]
-        said = await asyncio.gather(*asked, return_exceptions=True)  # all are paid for, also where one fails
-        if failures := [one for one in said if isinstance(one, BaseException)]:
-            raise failures[0]
-        judgements = tuple(replace(one, against=self.against) for one in said if isinstance(one, Judgement))
+        said = await ask(self.judges.values(), self.cases(dialogue), self.rubric, self.samples)
+        judgements = tuple(replace(one, against=self.against) for one in said)
         if judgements:
             return judgements, dialogue_scores(self.rubric, judgements)
         why = f"{self.against} has no turn after the same words" if self.against else "the tutor never spoke"
         return (), {f"{self.rubric.name}.{one.name}": Score.missing(why) for one in self.rubric.measures}
 
-    def _cases(self, dialogue: Dialogue) -> list[Case]:
+    def cases(self, dialogue: Dialogue) -> list[Case]:
+        """What is put before the judges of a dialogue; in a comparison nothing if there is no turn to compare with."""
         if self.rubric.judges != "comparison":
             return cases_of(dialogue, self.rubric, self.turns)
         last = last_turn(dialogue)

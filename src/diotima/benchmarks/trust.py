@@ -241,6 +241,20 @@ def limits(value: Interval) -> str:
     return f"{mean}, limits unknown" if isnan(value.low) else f"{mean}, {low} to {high}"
 
 
+def in_a_line(topics: Iterable[Trust]) -> str:
+    """What all of it comes to, to stand under a table of this judge's scores."""
+    rated = [topic for topic in topics if topic.raters]
+    if not rated:
+        return "not compared with people"
+    better = [topic.topic for topic in rated if topic.verdict is not None and topic.verdict.better]
+    others = [topic.topic for topic in rated if topic.topic not in better]
+    first, name = rated[0], DECISIVE[rated[0].kind]
+    parts = [f"{first.topic} {CALLED[name]} {limits(first.raters[0].figures[name])}"]
+    parts += [f"better than trivial raters on {', '.join(better)}"] if better else []
+    parts += [f"not on {', '.join(others)}" if better else "on nothing better than trivial raters"] if others else []
+    return "; ".join(parts)
+
+
 def _consistency(topic: Topic, conversations: Conversations) -> tuple[Interval | None, Interval | None]:
     """The share of items with identical verdicts, and alpha among samples; of items with two verdicts or more."""
     valid = [[one for one in samples if one is not None] for samples in topic.samples]

@@ -30,6 +30,7 @@ from diotima.problems.problem import Problem
 from diotima.runs.run import Run
 from diotima.score import Judgement
 from diotima.scoring.case import cases_of
+from diotima.scoring.judge import ask
 from diotima.scoring.rubric import Rubric, load_rubric
 
 _DECIDES = {"tutor", "temperature", "tutor_prompt", "tutor_sees", "tutor_max_tokens", "student_names"}
@@ -122,13 +123,8 @@ def _judging(settings: Settings, calls: Calls) -> Judging:
         if rubric.judges == "comparison":
             raise SettingsError(f"rubric {rubric.name} compares two turns, and here is one; /score euler judges one")
         judges = [cast_judge(judge, settings, calls, rubric) for judge in settings.judge]
-        (case,) = cases_of(dialogue, rubric, turns="last")
-
-        async def asked() -> list[Judgement]:
-            samples = range(settings.samples or rubric.samples)
-            return [await judge.judge(case, rubric, sample) for judge in judges for sample in samples]
-
-        return rubric, calls.conduct(asked())
+        cases = cases_of(dialogue, rubric, turns="last")
+        return rubric, calls.conduct(ask(judges, cases, rubric, settings.samples or rubric.samples))
 
     return judged
 
