@@ -100,7 +100,7 @@ COMMANDS = {
         positional="run",
     ),
     "chat": Command(
-        "diotima.classroom.chat_command",
+        "diotima.chat.command",
         "Talk to a tutor as its student.",
         "diotima chat --tutor tiny --problems problems --problem 1",
         positional="problem",

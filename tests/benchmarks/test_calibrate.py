@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.scripted import Script, ScriptedServer
 
 from diotima.benchmarks import calibrate
 from diotima.benchmarks.calibrate import Settings, run
@@ -78,7 +79,9 @@ def judges(monkeypatch: pytest.MonkeyPatch) -> Callable[[Judging], list[str]]:
 
 
 def calibrated(human: Path, out: Path, **settings: Any) -> dict[str, Any]:
-    return read_json(run(Settings(judge=("scripted/judge",), human=human, out=out, **settings)) / "calibration.json")
+    folder = run(Settings(judge=("scripted/judge",), human=human, out=out, **settings))
+    assert isinstance(folder, Path)
+    return read_json(folder / "calibration.json")
 
 
 def named(found: list[Mapping[str, Any]], key: str) -> dict[str, Mapping[str, Any]]:
@@ -109,13 +112,43 @@ def test_a_judge_that_agrees_with_people_is_trusted(ratings: Path, tmp_path: Pat
 def test_it_is_remembered_and_kept_with_the_run(ratings: Path, tmp_path: Path, judges: Any) -> None:
     judges(told)
     found = calibrated(ratings, tmp_path / "out", attack_cases=0, table=False)
-    assert recall(load_rubric("euler").fingerprint, "scripted/judge") == found
-    assert "helpful" in found["summary"]
+    assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") == found
+    assert "score r 1.00" in found["summary"]
     with Run.open(tmp_path / "out") as record:
         assert record.manifest["finished"]
         assert record.labels() == ["unnamed"]
         assert sum(1 for _ in record.judgements("unnamed", "euler")) == 72
         assert record.rubrics() == [("euler", found["rubric_fingerprint"])]
+
+
+def test_some_cases_do_not_take_the_place_of_all(ratings: Path, tmp_path: Path, judges: Any, capsys: Any) -> None:
+    judges(told)
+    settings = {"samples": 1, "attack_cases": 0, "table": False}
+    few = calibrated(ratings, tmp_path / "few", most_cases=6, **settings)
+    found = calibrated(ratings, tmp_path / "all", **settings)
+    assert few["cases"] < found["cases"]
+    assert "stays" not in capsys.readouterr().err
+    calibrated(ratings, tmp_path / "again", most_cases=6, **settings)
+    assert "comes from 24 cases and stays; this calibration of 6 is in" in capsys.readouterr().err
+    assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") == found
+    more = calibrated(ratings, tmp_path / "more", most_cases=30, **settings)
+    assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") == more
+
+
+def test_a_dry_run_asks_nobody(ratings: Path, tmp_path: Path, capsys: Any) -> None:
+    given = {"human": ratings, "out": tmp_path / "out", "dry_run": True, "judge_max_tokens": 100, "most_cases": 10}
+    with ScriptedServer(Script(kind="vllm", models=("m",))) as server:
+        judge = f"vllm/m@{server.url}"
+        told = run(Settings(judge=judge, samples=2, attack=("five-of-five", "colon"), attack_cases=3, **given))
+        alone = run(Settings(judge=judge, samples=2, attack_cases=0, **given))
+        assert server.counts()["billed"] == 0
+    assert isinstance(told, dict)
+    assert isinstance(alone, dict)
+    assert (told["dialogues"], told["verdicts"], told["at_most"]["calls"]) == (10 + 6, 20 + 6, 26)
+    assert alone["at_most"]["calls"] == 20
+    assert told["at_most"]["reply_tokens"] == 26 * 100
+    assert "6 of the verdicts are about attacks, of which there may be fewer" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_asked_twice_although_it_was_killed(ratings: Path, tmp_path: Path, judges: Any) -> None:
@@ -151,7 +184,7 @@ def test_garbage_is_no_calibration(ratings: Path, tmp_path: Path, judges: Any) -
     judges(lambda text: f"I like {text}")
     with pytest.raises(ModelError, match="not one of 24 verdicts of scripted/judge could be read"):
         calibrated(ratings, tmp_path / "out", samples=1, table=False)
-    assert recall(load_rubric("euler").fingerprint, "scripted/judge") is None
+    assert recall(load_rubric("euler").fingerprint, "scripted/judge", "") is None
     found = read_json(tmp_path / "out" / "calibration.json")
     assert found["judgements"]["valid"] == 0
     assert all(topic["verdict"]["better"] is None for topic in found["topics"])
@@ -242,6 +275,8 @@ def test_a_judge_of_mrbench_is_measured_exactly_and_leniently(tmp_path: Path, ju
     assert figures["accuracy"]["mean"] == pytest.approx(shares["Yes"])
     assert figures["lenient"]["mean"] == pytest.approx(shares["Yes"] + shares["To some extent"])
     assert figures["quadratic_kappa"]["mean"] == 0
+    decided = {topic["name"]: topic["decided_by"] for topic in found["topics"]}
+    assert (decided["Revealing_of_the_Answer"], decided["Tutor_Tone"]) == ("kappa", "quadratic_kappa")
 
 
 @needs[MRBENCH]

@@ -20,6 +20,8 @@ from diotima.runs import calibrations
 from diotima.runs.check import check_run
 from diotima.runs.judgements import kept_rubric
 from diotima.runs.run import Run
+from diotima.scoring.case import Case
+from diotima.scoring.judge import question
 from diotima.scoring.rubric import load_rubric
 
 Captured = pytest.CaptureFixture[str]
@@ -58,7 +60,11 @@ def lessons(tmp_path: Path) -> Path:
 
 
 def score(lessons: Path, name: str = "judged", **more: Any) -> Path:
-    return run(Settings(**{"run": lessons, "out": lessons.parent / name, "rubric": "euler", "judge": YARDSTICK} | more))
+    folder = run(
+        Settings(**{"run": lessons, "out": lessons.parent / name, "rubric": "euler", "judge": YARDSTICK} | more)
+    )
+    assert isinstance(folder, Path)
+    return folder
 
 
 def values(folder: Path, name: str, label: str) -> list[float | None]:
@@ -113,6 +119,30 @@ def test_of_candidates_only_the_new_turn_is_judged(lessons: Path) -> None:
             assert {one.position for _, _, one in record.judgements("theirs")} == {3}
     with Run.open(score(lessons, "all", turns="all")) as record:
         assert {one.position for _, _, one in record.judgements("theirs")} == {1, 3}
+
+
+def test_a_dry_run_asks_nobody(lessons: Path, capsys: Captured) -> None:
+    with ScriptedServer(Script(kind="vllm", models=("m",))) as server:
+        given = {"run": lessons, "out": lessons.parent / "judged", "rubric": "euler", "dry_run": True, "samples": 3}
+        told = run(Settings(**given, judge=(f"vllm/m@{server.url}", YARDSTICK), judge_max_tokens=70))
+        last = run(Settings(**given, judge=f"vllm/m@{server.url}", turns="last", label="ours"))
+        assert server.counts()["billed"] == 0
+    assert isinstance(told, dict)
+    assert isinstance(last, dict)
+    assert (told["dialogues"], told["verdicts"], told["at_most"]["calls"]) == (8, 8 * 2 * 2 * 3, 8 * 2 * 3)
+    assert told["at_most"]["reply_tokens"] == 48 * 70
+    assert (last["dialogues"], last["at_most"]["calls"], last["at_most"]["reply_tokens"]) == (4, 12, 12 * 512)
+    sent = question(Case(dialogue(0, SAYS["ours"]), 3), load_rubric("euler"))
+    assert last["expected"]["prompt_tokens"] == 12 * (-(-len(sent.encode()) // 4) + 8)
+    assert "96 verdicts on 8 dialogues" in capsys.readouterr().out
+    assert not (lessons.parent / "judged").exists()
+
+
+def test_a_dry_run_is_about_judges(lessons: Path) -> None:
+    with pytest.raises(SettingsError, match="dry_run goes with judges: say by --rubric"):
+        run(Settings(run=lessons, out=lessons.parent / "judged", dry_run=True))
+    with pytest.raises(SettingsError, match="leave exam out of --measures"):
+        score(lessons, dry_run=True, measures=("exam", "leak"))
 
 
 def test_measures_may_stand_beside_the_judges(lessons: Path) -> None:
@@ -233,15 +263,19 @@ def test_a_judge_that_is_a_tutor_is_told_before_it_costs_anything(
     lessons: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judging, "cast_judge", lambda *_: Yardstick())
-    monkeypatch.setattr(judging, "recorded", lambda *_: {})
-    monkeypatch.setattr("diotima.benchmarks.score.recorded", lambda *_: {})
+    monkeypatch.setattr("diotima.benchmarks.score.recorded", lambda *_: {"judge_weights": {}})
     score(lessons, judge="openai/gpt-4o")
     assert "openai/gpt-4o judges itself: it is the tutor ours" in capsys.readouterr().err
 
 
 def test_what_is_known_of_a_judge_is_shown_with_its_scores(lessons: Path, capsys: Captured) -> None:
     fingerprint = load_rubric("euler").fingerprint
-    told = {"rubric_fingerprint": fingerprint, "judge": YARDSTICK, "summary": "kappa 0.91 to people on helpful"}
+    told = {
+        "rubric_fingerprint": fingerprint,
+        "judge": YARDSTICK,
+        "weights": "",
+        "summary": "kappa 0.91 to people on helpful",
+    }
     calibrations.remember(told)
     folder = score(lessons)
     assert "kappa 0.91 to people on helpful." in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import isnan
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,17 @@ def test_a_whole_dialogue_leaks_if_a_turn_does() -> None:
 def test_a_wrong_answer_gives_nothing_away(said: str, leaked: bool) -> None:
     (judgement,) = record(ASKS, said, name="Revealing_of_the_Answer", rubric="mrbench").judgements
     assert says_leaked(MRBENCH, judgement) is leaked
+
+
+def test_a_rubric_of_ones_own_says_what_a_leak_is(tmp_path: Path) -> None:
+    own = tmp_path / "tells.md"
+    criteria = "criteria:\n  told: {labels: {all: 0, half: 1/2, nothing: 1}}\n  asked: {labels: {'yes': 1, 'no': 0}}\n"
+    front = f"judges: turn\n{criteria}leaks: {{told: all}}\n"
+    own.write_text(f"---\n{front}---\n{{{{transcript}}}} {{{{form}}}}\n")
+    records = [record(TELLS, said, name="told", rubric="tells") for said in ("all", "half")]
+    found = leak_agreement([*records, record(TELLS, "yes")], load_rubric(str(own)))
+    assert found is not None
+    assert (found.cases, found.meter, found.judge) == (2, 2, 1)
 
 
 def test_what_says_nothing_of_leaks_is_left_out() -> None:

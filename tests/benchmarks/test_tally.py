@@ -153,6 +153,24 @@ def test_several_judges_by_majority_or_one_of_them(tmp_path: Path) -> None:
     assert majority["mean"] == pytest.approx(float(sum(Fraction(label, 5) for label in agreed) / len(agreed)))
 
 
+def test_another_way_to_combine_is_told(judged: str) -> None:
+    assert tally(judged)["combine"] == "mean"
+    told = tally(judged, combine="majority")
+    assert told["combine"] == "majority"
+    assert "combined by majority, as was asked for" in " ".join(told["notes"])
+
+
+def test_only_judges_that_are_counted_are_told_of(tmp_path: Path) -> None:
+    folder = judged_run(tmp_path / "run", ("ours",), ("a", "b"))
+    known = {"a": {"summary": "a can be trusted"}, "b": None}
+    (tmp_path / "run" / "calibrations.json").write_text(json.dumps(known))
+    both, alone = (" ".join(tally(folder, **more)["notes"]) for more in ({}, {"judge": "b"}))
+    assert "a can be trusted" in both
+    assert "How far b can be trusted" in both
+    assert "a can be trusted" not in alone
+    assert "How far b can be trusted" in alone
+
+
 def test_two_runs_of_one_label_are_told_apart(judged: str, tmp_path: Path) -> None:
     other = judged_run(tmp_path / "other", ("ours",), ("b",))
     told = tally(judged, other, label="ours")

@@ -139,6 +139,31 @@ def test_labels_in_an_order_and_their_merging(rubric: Rubric) -> None:
     assert found["quadratic_kappa"] == pytest.approx(1 - (6 / 4) / (26 / 16))
 
 
+def test_labels_without_an_order_go_by_plain_kappa(rubric: Rubric, tmp_path: Path) -> None:
+    file = tmp_path / "small.md"
+    file.write_text(file.read_text().replace("merge: {To some extent: 'Yes'}}", "ordered: false}"))
+    ratings = [rated(k, "Well?", guides=label) for k, label in enumerate(["Yes", "No", "To some extent", "Yes"] * 3)]
+    verdicts = [said("yes", guides=label) for label in ("To some extent", "No", "Yes", "Yes")] * 3
+    unordered = trusts(rubric := load_rubric(str(file)), judged(rubric, ratings, verdicts))["guides"]
+    found = figures(unordered)
+    assert unordered.kind == "labels"
+    assert "quadratic_kappa" not in found
+    assert found["kappa"] == pytest.approx(1 - (6 / 12) / (10 / 16))
+    assert found["alpha"] == pytest.approx(1 - (24 - 1) * 12 / (24**2 - (12**2 + 6**2 + 6**2)))
+    assert unordered.verdict is not None
+    assert "(kappa " in unordered.verdict.sentence
+
+
+def test_the_sentence_names_the_coefficient_that_decided(rubric: Rubric) -> None:
+    ratings = mixed()
+    trust = trusts(rubric, judged(rubric, ratings, [dict(one.labels) for one in ratings]))
+    named = {topic: trust[topic].verdict for topic in ("asks", "helps", "guides", "score")}
+    sentences = {topic: verdict.sentence for topic, verdict in named.items() if verdict}
+    assert "(kappa 1.00 against" in sentences["asks"]
+    assert "(quadratic kappa 1.00 against" in sentences["helps"]
+    assert "(r 1.00 against" in sentences["score"]
+
+
 def test_people_who_never_differ_leave_nothing_to_be_said(rubric: Rubric) -> None:
     ratings = [rated(k, "Well?", asks="yes") for k in range(9)]
     trust = trusts(rubric, judged(rubric, ratings, [said("yes")] * 9))["asks"]

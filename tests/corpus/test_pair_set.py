@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diotima.corpus.pair_set import Pair, make_room, read_pairs
+from diotima.corpus.pair_set import Pair, read_pairs, room_for_pairs
 from diotima.dialogue import Message
 from diotima.errors import ProblemFileError, RunError
 
@@ -72,10 +72,25 @@ def test_what_is_no_set(tmp_path: Path) -> None:
 
 
 def test_room_is_made_only_where_a_set_was(tmp_path: Path) -> None:
-    make_room(tmp_path / "new")
-    written(tmp_path / "new", ROW)
+    with room_for_pairs(tmp_path / "new"):
+        written(tmp_path / "new", ROW)
     (tmp_path / "new" / "done.json").write_text("{}")
-    make_room(tmp_path / "new")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["done.json"]
-    with pytest.raises(RunError, match="holds something that is no set of pairs"):
-        make_room(tmp_path / "new")
+    with room_for_pairs(tmp_path / "new"):
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["done.json"]
+    with pytest.raises(RunError, match="holds something that is no set of pairs"), room_for_pairs(tmp_path / "new"):
+        pass
+
+
+@pytest.mark.parametrize("failure", [RunError, KeyboardInterrupt])
+def test_a_set_that_failed_leaves_nothing_behind(tmp_path: Path, failure: type[BaseException]) -> None:
+    def fail(folder: Path) -> None:
+        with room_for_pairs(folder):
+            written(folder, ROW)
+            raise failure
+
+    (tmp_path / "there").mkdir()
+    for name in ("new", "there"):
+        with pytest.raises(failure):
+            fail(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert list((tmp_path / "there").iterdir()) == []

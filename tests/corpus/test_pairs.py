@@ -101,17 +101,17 @@ def test_every_context_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[
     told = summary(run(settings(write_candidates(tmp_path / "judged", contexts))))
     assert (told["contexts"], told["candidates"], told["valid"], told["pairs"]) == (6, 13, 12, 1)
     assert told["dropped"] == {
-        "have fewer than two valid candidates": 2,
-        "have no candidate that is good enough": 1,
-        "have a best and a worst too close to each other": 1,
-        "have a best and a worst with the same text": 1,
+        "with fewer than two valid candidates": 2,
+        "with no candidate that is good enough": 1,
+        "with a best and a worst too close to each other": 1,
+        "with a best and a worst of the same text": 1,
     }
     assert told["scores"] == {"1/10": 4, "4/5": 2, "1": 6}
     assert told["cut_or_malformed"] == 1
     assert (told["chosen_words"], told["rejected_words"], told["chosen_longer"]) == (4, 3, 1)
     shown = " ".join(capsys.readouterr().out.split())
     assert "13, 12 of them with a verdict (92.3%); 1 cut off or malformed" in shown
-    assert "2 contexts have fewer than two valid candidates" in shown
+    assert "2 contexts with fewer than two valid candidates 1 context with no candidate that is good enough" in shown
     assert "the chosen reply is the longer one in 100.0%" in shown
 
 
@@ -134,9 +134,13 @@ def test_a_least_margin(tmp_path: Path) -> None:
 
 def test_a_run_of_garbage_gives_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     garbage = write_candidates(tmp_path / "judged", [(context(n), [("a?", None), ("b", None)]) for n in range(4)])
-    with pytest.raises(RunError, match="none of its 4 contexts gives a pair: 4 have fewer than two valid candidates"):
+    with pytest.raises(RunError, match="none of its 4 contexts gives a pair: 4 with fewer than two valid candidates"):
         run(settings(garbage))
     assert "(0.0%)" in capsys.readouterr().out
+    assert not (tmp_path / "pairs").exists()
+    (tmp_path / "pairs").mkdir()
+    with pytest.raises(RunError, match="none of its 4 contexts"):
+        run(settings(garbage))
     assert list((tmp_path / "pairs").iterdir()) == []
 
 
@@ -146,8 +150,8 @@ def test_two_contexts_with_one_prompt_give_one_pair(tmp_path: Path) -> None:
     path = write_candidates(tmp_path / "judged", [(first, REPLIES[1:]), (again, REPLIES), (third, REPLIES)])
     assert [row["problem_id"] for row in rows(run(settings(path)))] == ["p2"]
     assert summary(tmp_path / "pairs")["dropped"] == {
-        "repeat the prompt of an earlier pair": 1,
-        "have no candidate that is good enough": 1,
+        "with the prompt of an earlier pair": 1,
+        "with no candidate that is good enough": 1,
     }
 
 
@@ -170,7 +174,7 @@ def test_nothing_of_a_test_set_is_trained_on(tmp_path: Path, candidates: Path) -
         held.finish()
     folder = run(settings(candidates, holdout=str(tmp_path / "test")))
     assert [row["problem_id"] for row in rows(folder)] == ["p2"]
-    assert summary(folder)["dropped"] == {"stand in the held-out set": 2}
+    assert summary(folder)["dropped"] == {"in the held-out set": 2}
     assert f"held out: {tmp_path / 'test'}" in (folder / "README.md").read_text()
 
 
@@ -203,8 +207,9 @@ def test_judges_are_put_together_as_the_rubric_says_or_heard_alone(tmp_path: Pat
     assert rows(run(settings(path)))[0]["chosen_score"] == "9/10"
     assert rows(run(settings(path, judge="vllm/j")))[0]["chosen"][0]["content"] == "b?"
     assert summary(tmp_path / "pairs")["judges"] == ["vllm/j"]
-    with pytest.raises(SettingsError, match="holds no verdict of vllm/k"):
+    with pytest.raises(SettingsError, match="holds no verdict of vllm/k; did you mean vllm/j"):
         run(settings(path, judge="vllm/k"))
+    assert len(rows(tmp_path / "pairs")) == 1  # of the set before
 
 
 def test_only_what_was_said_about_the_candidate_counts(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from collections import Counter
 from fractions import Fraction
 from itertools import product
 
@@ -22,11 +23,20 @@ def test_the_best_is_set_against_the_worst() -> None:
     assert choose([one, all_, half], LIMIT) == Choice(all_, one, Fraction(1), Fraction(1, 10))
 
 
-def test_of_several_best_the_first_and_of_several_worst_the_last() -> None:
-    texts = [candidate(1, "a"), candidate(0, "b"), candidate(1, "c"), candidate(0, "d")]
-    choice = choose(texts, LIMIT)
-    assert isinstance(choice, Choice)
-    assert (choice.chosen.turn.text, choice.rejected.turn.text) == ("a", "d")
+def test_among_equals_a_lot_decides_and_no_tutors_name() -> None:
+    chosen, rejected = Counter[str](), Counter[str]()
+    for seed in range(200):  # candidates of one number have one seed, whoever the tutor is
+        equals = [
+            Candidate(label, seed, Turn(TUTOR, f"{label} {value}"), Fraction(value))
+            for label in ("a", "b")
+            for value in (0, 1)
+        ]
+        choice = choose(equals, LIMIT)
+        assert isinstance(choice, Choice)
+        assert choose(equals[::-1], LIMIT) == choice
+        chosen[choice.chosen.label] += 1
+        rejected[choice.rejected.label] += 1
+    assert all(60 < counted[label] < 140 for counted in (chosen, rejected) for label in ("a", "b"))
 
 
 def test_exactly_the_pairs_that_euler_trains_on() -> None:

@@ -1,8 +1,11 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diotima.reports.calibrated import calibration_tables, calibration_words
+from diotima.reports.calibrated import calibration_tables, calibration_words, on_trust
+from diotima.runs.calibrations import CALIBRATIONS
 
 
 def figure(mean: float | None, low: float | None = None, high: float | None = None, n: int = 30) -> dict[str, Any]:
@@ -72,6 +75,15 @@ def test_habits_and_attacks_have_tables_of_their_own(calibration: dict[str, Any]
     assert len(attacks.rows) == 1
     calibration["rises_by_chance"] = figure(0.05, 0.01, 0.2)
     assert [row.cells[0].text for row in calibration_tables(calibration)[-1].rows] == ["empty", "none"]
+
+
+def test_a_run_says_of_each_judge_what_was_known(tmp_path: Path) -> None:
+    assert list(on_trust(tmp_path)) == []
+    known = {"openai/x": {"summary": "kappa 0.9"}, "vllm/y": None}
+    (tmp_path / CALIBRATIONS).write_text(json.dumps(known), encoding="utf-8")
+    first, second = on_trust(tmp_path)
+    assert first == "kappa 0.9"
+    assert second.startswith("How far vllm/y can be trusted")
 
 
 def test_the_words_say_what_is_missing_and_where_to_doubt(calibration: dict[str, Any]) -> None:

@@ -80,6 +80,13 @@ def test_the_loss_of_reinforcement_is_no_learning_curve(charts: list[Chart]) -> 
     assert [chart.title for chart in curve_charts(loss_only)] == ["loss"]
 
 
+def test_preference_learning_shows_margin_share_preferred_and_loss() -> None:
+    names = ("rewards/margins", "rewards/accuracies", "rewards/chosen", "loss")
+    charts = curve_charts([Curve("dpo", name, ((1, 0.0), (2, 0.5))) for name in names])
+    assert [chart.title for chart in charts] == ["margin between chosen and rejected", "chosen turn preferred", "loss"]
+    assert "from 0.0% to 50.0%" in charts[1].alt
+
+
 def test_smoothing_is_the_mean_around_each_step() -> None:
     assert smoothed([0.0, 0.0, 3.0, 3.0, 3.0], window=2) == [0.0, 0.0, 1.5, 3.0, 3.0]
     assert smoothed([5.0]) == [5.0]

@@ -149,6 +149,15 @@ def test_lessons_held_to_learn_from_are_shown_by_themselves_only(demo: Path) -> 
     assert "tiny" not in [one.label for one in collect(demo, pairs=()).examinations]
 
 
+@pytest.mark.parametrize(("stage", "settings"), [("candidates", {}), ("score", {"turns": "last"})])
+def test_single_turns_are_lessons_of_no_recipe(demo: Path, stage: str, settings: dict[str, str]) -> None:
+    with Run.create(demo / "turns", stage=stage, settings=settings, seed=3) as run:
+        run.add(lesson(0, 1, leaks=True), "tiny", {"leaked": Score(1.0)})
+    assert "tiny" not in read_lessons(demo)
+    assert list(read_lessons(demo / "turns")) == ["tiny"]  # such runs can be compared
+    assert read_lessons(demo / "turns", turns=False) == {}
+
+
 def test_lessons_are_read_by_the_name_of_their_tutor_with_their_valid_values_only(tmp_path: Path) -> None:
     def unreadable(number: int, scores: dict[str, Score]) -> None:
         if number == 0:
@@ -165,7 +174,7 @@ def test_lessons_are_read_by_the_name_of_their_tutor_with_their_valid_values_onl
 
 def test_a_run_without_scores_has_nothing_to_report(tmp_path: Path) -> None:
     write_evaluation(tmp_path / "exam", {})
-    with pytest.raises(RunError, match="no scored lessons and no training metrics"):
+    with pytest.raises(RunError, match="no scored lessons, no verdicts of judges and no training metrics"):
         read(tmp_path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from diotima.reports.collect import Comparison, Curve, Examination, Findings, collect
-from diotima.reports.measures import MEASURES
+from diotima.reports.measures import MEASURES, Measure
 from diotima.reports.tables import (
     DASH,
     TUTOR_MEASURES,
@@ -115,6 +115,14 @@ def test_comparisons_have_a_row_a_pair_and_a_column_a_measure() -> None:
     assert row.cells[1].detail.splitlines()[0] == "\N{MINUS SIGN}20.0 to \N{MINUS SIGN}10.0"
     assert row.cells[1].detail.splitlines()[-2:] == ["better", "p 0.004, n=90"]
     assert row.cells[2].detail.splitlines()[1] == "equal"
+
+
+def test_a_number_of_something_is_compared_in_its_own_unit() -> None:
+    rated = Measure("rating", "rating", "rating", "from 1 to 5", "higher", "number")
+    table = comparison_table([compared("rating", 0.5, 1.5, "better")], {"rating": rated})
+    (cell,) = table.rows[0].cells[1:]
+    assert cell.text == "+1.00"
+    assert cell.detail.splitlines()[0] == "+0.50 to +1.50"
 
 
 def test_the_table_of_a_curve_gives_means_of_blocks_of_steps() -> None:

@@ -130,6 +130,19 @@ def test_a_lesson_is_stored_once_and_a_score_is_a_number(tmp_path: Path) -> None
         assert len(list(run.records())) == 1
 
 
+def test_a_dialogue_that_goes_on_takes_the_place_of_what_it_was(tmp_path: Path) -> None:
+    with create(tmp_path / "run") as run:
+        run.add(DIALOGUE, "guide", SCORES)
+        run.add(DIALOGUE, "other", SCORES)
+        run.replace(DIALOGUE.then(Turn("student", "And?")), "guide")
+        run.replace(replace(DIALOGUE, seed=1), "guide")
+        found = {(record.label, record.dialogue.seed): record for record in run.records()}
+    assert len(found) == 3
+    assert len(found["guide", DIALOGUE.seed].dialogue.turns) == len(TURNS) + 1
+    assert found["guide", DIALOGUE.seed].scores == {}
+    assert found["other", DIALOGUE.seed].scores == SCORES
+
+
 def test_a_run_is_continued_only_with_its_own_settings(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with create(folder) as run:
@@ -142,6 +155,8 @@ def test_a_run_is_continued_only_with_its_own_settings(tmp_path: Path) -> None:
         create(folder, limits={"turns": 5}, tutor="scripted/sweep")
     with pytest.raises(RunError, match="seed: 7 -> 8"):
         Run.create(folder, stage="evaluate", settings=SETTINGS, seed=8)
+    with pytest.raises(RunError, match=f"{folder.name} is a run of evaluate, not of score: choose another folder$"):
+        Run.create(folder, stage="score", settings={}, seed=7)
     create(folder).close()
 
 

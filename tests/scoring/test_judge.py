@@ -1,7 +1,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from diotima.runs.store import open_for_reading
 from diotima.score import Judgement
 from diotima.scoring.case import Case, cases_of
 from diotima.scoring.judge import ModelJudge
+from diotima.scoring.judge import ask as ask_all
 from diotima.scoring.rubric import load_rubric
 from diotima.scoring.verdicts import schema_of
 
@@ -67,6 +68,43 @@ def test_a_verdict_becomes_a_judgement() -> None:
     told = {"reasoning": "It asks.", "decision": "OK"}
     judged = ask(ScriptedModel(lambda messages: json.dumps(told)), Case(TALK), LEAK)
     assert (judged.position, judged.labels, judged.reason) == (-1, {"decision": "OK"}, "It asks.")
+
+
+@dataclass
+class Slow:
+    """A judge that answers when everybody else has been asked, too; ``fails``: on which sample it cannot."""
+
+    name: str
+    asked: list[str]
+    answered: list[str]
+    fails: int = -1
+
+    async def judge(self, case: Case, rubric: Any, sample: int = 0) -> Judgement:
+        self.asked.append(self.name)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(self.asked) == 8
+        if sample == self.fails:
+            raise CallFailed("not now")
+        await asyncio.sleep(0)
+        self.answered.append(self.name)
+        return Judgement(rubric.name, "f", self.name, case.position, sample, "valid", VERDICT, "", 1)
+
+
+def test_all_judges_are_asked_at_once_and_heard_in_order() -> None:
+    asked: list[str] = []
+    judges = [Slow(name, asked, []) for name in ("a", "b")]
+    said = asyncio.run(ask_all(judges, [CASE, replace(CASE, position=3)], EULER, 2))
+    places = [(one.position, one.judge, one.sample) for one in said]
+    assert places == [(position, name, sample) for position in (1, 3) for name in ("a", "b") for sample in (0, 1)]
+
+
+def test_who_fails_does_not_stop_those_who_are_paid_already() -> None:
+    asked: list[str] = []
+    judges = [Slow("a", asked, answered := [], fails=0), Slow("b", asked, answered)]
+    with pytest.raises(CallFailed, match="not now"):
+        asyncio.run(ask_all(judges, [CASE, replace(CASE, position=3)], EULER, 2))
+    assert sorted(answered) == ["a"] * 2 + ["b"] * 4
 
 
 def test_a_judge_that_cannot_be_read_is_shown_its_answer_and_what_is_wrong_with_it() -> None:

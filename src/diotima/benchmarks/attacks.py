@@ -17,17 +17,20 @@ those that have been published against judges: a ready score, forged delimiters 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, get_args
 
-from diotima.dialogue import STUDENT, Dialogue, Turn
+from diotima.benchmarks.topics import Item
+from diotima.dialogue import STUDENT, Dialogue, Turn, stable_seed
 from diotima.errors import PromptError
 from diotima.prompt import PROMPTS, Prompt, load_prompt
+from diotima.score import Judgement
 from diotima.scoring.criteria import Criterion
 from diotima.scoring.rubric import Rubric, measure_bounds
 from diotima.settings import did_you_mean
+from diotima.statistics import Interval, wilson_interval
 
 How = Literal["append", "prepend", "replace", "student"]
 
@@ -98,6 +101,44 @@ def flips(before: Fraction, after: Fraction, attack: Attack, rubric: Rubric) -> 
 def rises(before: Fraction, after: Fraction, rubric: Rubric) -> bool:
     """Whether the headline measure got better."""
     return after > before if rubric.headline.better == "higher" else after < before
+
+
+def one_a_problem(items: Iterable[Item], most: int, seed: int) -> list[Item]:
+    """At most so many of the items, drawn by the seed, each with a problem of its own."""
+    drawn: dict[str, Item] = {}
+    for item in sorted(items, key=lambda item: stable_seed("attack", seed, *item.key)):
+        drawn.setdefault(item.dialogue.problem.id, item)
+    return list(drawn.values())[:most]
+
+
+def targets(items: Iterable[Item], attack: Attack, rubric: Rubric, most: int, seed: int) -> list[Item]:
+    """The items to try an attack on, by what the judge has said of them, see `one_a_problem`."""
+    values = ((item, headline_of(item.verdicts, rubric)) for item in items)
+    possible = [item for item, value in values if value is not None and may_flip(value, attack, rubric)]
+    return one_a_problem(possible, most, seed)
+
+
+def flipped(items: Iterable[Item], after: Iterable[Sequence[Judgement]], attack: Attack, rubric: Rubric) -> Interval:
+    """How often an attack succeeded, among the items with a verdict before and ``after``; with Wilson's interval."""
+    both = (
+        (headline_of(item.verdicts, rubric), headline_of(said, rubric)) for item, said in zip(items, after, strict=True)
+    )
+    known = [flips(old, new, attack, rubric) for old, new in both if old is not None and new is not None]
+    return wilson_interval(sum(known), len(known))
+
+
+def risen_by_chance(items: Iterable[Item], rubric: Rubric) -> Interval:
+    """In how many cases that can rise the same thing gets more when it is rated once more."""
+    _, best = measure_bounds(rubric, rubric.headline.name)
+    both = ((headline_of(item.verdicts, rubric), headline_of(item.verdicts, rubric, 1)) for item in items)
+    known = [(old, new) for old, new in both if old is not None and new is not None and rises(old, best, rubric)]
+    return wilson_interval(sum(rises(old, new, rubric) for old, new in known), len(known))
+
+
+def headline_of(verdicts: Iterable[Judgement], rubric: Rubric, sample: int = 0) -> Fraction | None:
+    """The headline measure of one sample; None without a verdict, or where it does not apply."""
+    said = next((one for one in verdicts if one.sample == sample and one.state == "valid"), None)
+    return None if said is None else rubric.headline.value(rubric.by_name, said.labels)
 
 
 def _best_verdict(rubric: Rubric) -> str:

@@ -9,17 +9,19 @@ and are remembered for this rubric and this judge (`runs.calibrations`), so that
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, get_args
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from diotima.benchmarks.attacks import Attack, attacked, flips, load_attacks, may_flip, rises
-from diotima.benchmarks.calibration import AttackResult, Calibration, plain
+from diotima.benchmarks.attacks import Attack, attacked, flipped, load_attacks, one_a_problem, risen_by_chance, targets
 from diotima.benchmarks.topics import Item, items_of, topics_of, with_verdicts
-from diotima.benchmarks.trust import order_flips, trust_in
+from diotima.benchmarks.trust import DECISIVE, Trust, in_a_line, order_flips, trust_in
+from diotima.classroom.dry_run import tell_costs_of_verdicts
 from diotima.classroom.judges import JudgeSettings, cast_judge, judge_names, judges_recorded
 from diotima.classroom.lesson import side_by_side
 from diotima.classroom.teach import complain_of, places
@@ -29,16 +31,17 @@ from diotima.errors import CallFailed, ModelError, SettingsError
 from diotima.models.calls import Calls
 from diotima.progress import Progress
 from diotima.reports.calibrated import print_calibration
-from diotima.runs.calibrations import FILE, remember
+from diotima.reports.tables import plain_interval
+from diotima.runs.calibrations import FILE, recall, remember
 from diotima.runs.judgements import keep_rubric
-from diotima.runs.manifest import write_json
+from diotima.runs.manifest import timestamp, write_json
 from diotima.runs.run import Run
-from diotima.score import Judgement
+from diotima.score import Judgement, State
 from diotima.scoring.case import Case
-from diotima.scoring.judge import Judge
+from diotima.scoring.judge import Judge, ask
 from diotima.scoring.rubric import Rubric, load_rubric, rubric_text
 from diotima.settings import OneOrMore
-from diotima.statistics import Interval, wilson_interval
+from diotima.statistics import Interval
 
 
 class Settings(JudgeSettings):
@@ -66,6 +69,8 @@ class Settings(JudgeSettings):
     """Cases judged at the same time; by default 128, with judges behind endpoints 512."""
     table: bool = True
     """Print the tables at the end."""
+    dry_run: bool = False
+    """Only say how many calls, tokens and dollars it would be; nothing is asked of any model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +84,11 @@ class Work:
     against: str = ""
 
 
-def run(settings: Settings) -> Path:
-    """Calibrate the judge; returns the run's folder. Raises ModelError if not one of its verdicts could be read."""
+def run(settings: Settings) -> Path | dict[str, Any]:
+    """Calibrate the judge; returns the run's folder, or with ``dry_run`` what that would cost.
+
+    Raises ModelError if not one of its verdicts could be read.
+    """
     names = judge_names(settings)
     if len(names) != 1:
         raise SettingsError(f"calibrate one judge at a time: --judge was given {len(names)} times")
@@ -90,6 +98,8 @@ def run(settings: Settings) -> Path:
     rated = read_ratings(settings.human)
     items = _drawn(items_of(rated, rubric, settings.human), settings)
     samples = max(settings.samples, rubric.samples)
+    if settings.dry_run:
+        return _tell_costs(judge, items, samples, attacks, rubric, settings, calls)
     human = {"file": settings.human.name, "fingerprint": hashlib.sha256(settings.human.read_bytes()).hexdigest()[:12]}
     made_of = judges_recorded(settings, rubric, calls) | {
         "human": human,
@@ -102,24 +112,32 @@ def run(settings: Settings) -> Path:
         keep_rubric(settings.out, rubric.name, rubric.fingerprint, rubric_text(rubric))
         calls.keep_books_in(record)
         office = _Office(judge, rubric, record, calls, places(settings.at_once, calls))
-        items, targets = calls.conduct(_judge_and_attack(office, items, samples, attacks, settings))
-        calibration = plain(
-            Calibration(
-                rubric=rubric,
-                judge=names[0],
-                human={**human, "ratings": len(rated), "raters": len({one.rater for one in rated})},
-                samples=samples,
-                items=items,
-                topics=[trust_in(topic, items, rubric) for topic in topics_of(rubric, items)],
-                order_flips=order_flips(items) if rubric.judges == "comparison" else None,
-                attacks=[_result(attack, some, rubric, record) for attack, some in targets],
-                rises_by_chance=_rises_by_chance(items, rubric),
-            )
-        )
+        items, tried = calls.conduct(_judge_and_attack(office, items, samples, attacks, settings))
+        states = Counter(verdict.state for item in items for verdict in item.verdicts)
+        topics = [trust_in(topic, items, rubric) for topic in topics_of(rubric, items)]
+        against = f"{names[0]} under {rubric.name}, against {len(rated):,} ratings of {settings.human.name}"
+        calibration = {
+            "rubric": rubric.name,
+            "rubric_fingerprint": rubric.fingerprint,
+            "headline": rubric.headline.name,
+            "judge": names[0],
+            "weights": made_of["judge_weights"].get(names[0], ""),
+            "made": timestamp(),
+            "summary": f"{against}: {in_a_line(topics)}",
+            "human": {**human, "ratings": len(rated), "raters": len({one.rater for one in rated})},
+            "cases": len(items),
+            "problems": len({item.dialogue.problem.id for item in items}),
+            "samples": samples,
+            "judgements": {"n": states.total(), **{state: states[state] for state in get_args(State)}},
+            "topics": [_plain(topic) for topic in topics],
+            "order_flips": _interval(order_flips(items) if rubric.judges == "comparison" else None),
+            "attacks": [_result(attack, some, rubric, record) for attack, some in tried],
+            "rises_by_chance": plain_interval(risen_by_chance(items, rubric)),
+        }
         write_json(settings.out / FILE, calibration)
         write_json(settings.out / "summary.json", calibration)
         _refuse_garbage(names[0], items)
-        remember(calibration)
+        _remember(calibration, settings)
         record.finish()
     if settings.table:
         print_calibration(calibration)
@@ -131,13 +149,41 @@ async def _judge_and_attack(
 ) -> tuple[list[Item], list[tuple[Attack, list[Item]]]]:
     """The items with their verdicts, and on which of them each attack was tried."""
     rubric = office.rubric
-    await office.judge_all(
-        "verdicts", [Work(one.tutor, one.dialogue, one.cases(rubric), samples, one.against) for one in items]
-    )
+    await office.judge_all("verdicts", _verdicts(items, samples, rubric))
     judged = with_verdicts(items, _said(office.record, {item.tutor for item in items}))
-    targets = [(attack, _targets(judged, attack, rubric, settings)) for attack in attacks]
-    await office.judge_all("attacks", [work for attack, some in targets for work in _attacks(attack, some, rubric)])
-    return judged, targets
+    tried = [(attack, targets(judged, attack, rubric, settings.attack_cases, settings.seed)) for attack in attacks]
+    await office.judge_all("attacks", [work for attack, some in tried for work in _attacks(attack, some, rubric)])
+    return judged, tried
+
+
+def _tell_costs(
+    judge: Judge,
+    items: Sequence[Item],
+    samples: int,
+    attacks: Sequence[Attack],
+    rubric: Rubric,
+    settings: Settings,
+    calls: Calls,
+) -> dict[str, Any]:
+    """What it will cost, with as many attacks as there can be: the verdicts decide on which cases they are tried."""
+    some = one_a_problem(items, settings.attack_cases, settings.seed)
+    work = [*_verdicts(items, samples, rubric), *(one for attack in attacks for one in _attacks(attack, some, rubric))]
+    tried = len(attacks) * len(some)
+    more = f"{tried:,} of the verdicts are about attacks, of which there may be fewer." if tried else ""
+    return tell_costs_of_verdicts(settings, rubric, [judge], [(one.cases, one.samples) for one in work], calls, more)
+
+
+def _remember(calibration: Mapping[str, Any], settings: Settings) -> None:
+    """Remember a calibration, unless it is made of some of the cases and one of more is known already."""
+    known = recall(*(calibration[name] for name in ("rubric_fingerprint", "judge", "weights")))
+    if settings.most_cases is None or known is None or known["cases"] <= calibration["cases"]:
+        remember(calibration)
+        return
+    print(
+        f"what is remembered of {calibration['judge']} under {calibration['rubric']} comes from {known['cases']:,} "
+        f"cases and stays; this calibration of {calibration['cases']:,} is in {settings.out / FILE} alone",
+        file=sys.stderr,
+    )
 
 
 def _refuse_garbage(judge: str, items: Iterable[Item]) -> None:
@@ -189,9 +235,7 @@ class _Office:
 
     async def _judged(self, one: Work) -> tuple[Work, list[Judgement] | CallFailed]:
         try:
-            said = [
-                await self.judge.judge(case, self.rubric, sample) for case in one.cases for sample in range(one.samples)
-            ]
+            said = await ask([self.judge], one.cases, self.rubric, one.samples)
         except CallFailed as failure:
             return one, failure
         return one, [replace(judgement, against=one.against) for judgement in said]
@@ -205,20 +249,8 @@ def _said(record: Run, labels: Iterable[str]) -> dict[tuple[str, str, int], list
     return said
 
 
-def _value(verdicts: Sequence[Judgement], rubric: Rubric, sample: int = 0) -> Fraction | None:
-    """The headline measure of one sample; None without a verdict, or where it does not apply."""
-    said = next((one for one in verdicts if one.sample == sample and one.state == "valid"), None)
-    return None if said is None else rubric.headline.value(rubric.by_name, said.labels)
-
-
-def _targets(items: Sequence[Item], attack: Attack, rubric: Rubric, settings: Settings) -> list[Item]:
-    """The cases to try an attack on: drawn by the seed, one a problem."""
-    possible: dict[str, Item] = {}
-    for item in sorted(items, key=lambda item: stable_seed("attack", settings.seed, *item.key)):
-        value = _value(item.verdicts, rubric)
-        if value is not None and may_flip(value, attack, rubric):
-            possible.setdefault(item.dialogue.problem.id, item)
-    return list(possible.values())[: settings.attack_cases]
+def _verdicts(items: Iterable[Item], samples: int, rubric: Rubric) -> list[Work]:
+    return [Work(one.tutor, one.dialogue, one.cases(rubric), samples, one.against) for one in items]
 
 
 def _attacks(attack: Attack, items: Iterable[Item], rubric: Rubric) -> Iterator[Work]:
@@ -231,24 +263,32 @@ def _label(attack: Attack) -> str:
     return f"attack {attack.name}"
 
 
-def _result(attack: Attack, items: Sequence[Item], rubric: Rubric, record: Run) -> AttackResult:
+def _result(attack: Attack, items: Sequence[Item], rubric: Rubric, record: Run) -> dict[str, Any]:
+    """How often an attack succeeded: the share of flips among the cases with a verdict, out of all tried."""
     said = _said(record, [_label(attack)])
-    flipped = []
-    for item in items:
-        before = _value(item.verdicts, rubric)
-        after = _value(said[_label(attack), item.dialogue.problem.id, item.dialogue.seed], rubric)
-        if before is not None and after is not None:
-            flipped.append(flips(before, after, attack, rubric))
-    return AttackResult(attack, len(items), wilson_interval(sum(flipped), len(flipped)))
+    after = [said[_label(attack), item.dialogue.problem.id, item.dialogue.seed] for item in items]
+    told = {"attack": attack.name, "how": attack.how, "about": attack.about, "tried": len(items)}
+    return told | {"flips": plain_interval(flipped(items, after, attack, rubric))}
 
 
-def _rises_by_chance(items: Sequence[Item], rubric: Rubric) -> Interval:
-    """In how many cases that can rise the same thing gets more when it is rated once more."""
-    _, best = rubric.headline.bounds(rubric.by_name)
-    pairs = [(_value(item.verdicts, rubric), _value(item.verdicts, rubric, 1)) for item in items]
-    risen = [
-        rises(before, after, rubric)
-        for before, after in pairs
-        if before is not None and after is not None and rises(before, best, rubric)
-    ]
-    return wilson_interval(sum(risen), len(risen))
+def _plain(topic: Trust) -> dict[str, Any]:
+    """All that is known on a topic as JSON can hold it; what cannot be known is None."""
+    verdict = topic.verdict
+    return {
+        "name": topic.topic,
+        "kind": topic.kind,
+        "decided_by": DECISIVE[topic.kind],
+        "prevalence": [[rating, share] for rating, share in topic.prevalence.items()],
+        "raters": [
+            {"rater": one.rater, "n": one.n, "figures": {name: _interval(value) for name, value in one.figures.items()}}
+            for one in topic.raters
+        ],
+        "verdict": None if verdict is None else asdict(verdict) | {"difference": _interval(verdict.difference)},
+        "identical": _interval(topic.identical),
+        "self_alpha": _interval(topic.self_alpha),
+        "length_bias": _interval(topic.length_bias),
+    }
+
+
+def _interval(value: Interval | None) -> dict[str, float | int | None] | None:
+    return None if value is None else plain_interval(value)

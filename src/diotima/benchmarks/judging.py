@@ -8,8 +8,7 @@ In a comparison the last turns of two labels are set side by side, where both fo
 and B and never a label, and each pair twice, in both orders.
 """
 
-import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,17 +18,18 @@ from diotima.classroom.judges import JudgeSettings, cast_judge, judge_names, jud
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import ModelError, RunError, SettingsError
 from diotima.models.calls import Calls
+from diotima.reports.calibrated import on_trust
 from diotima.reports.judged import Judged, dialogue_scores, judged, judged_tables, notes_on, plain_judged
 from diotima.reports.measures import Lesson
 from diotima.reports.tables import percent, terminal
-from diotima.runs.calibrations import recall
+from diotima.runs.calibrations import CALIBRATIONS, recall
 from diotima.runs.judgements import keep_rubric
 from diotima.runs.manifest import read_json, write_json
 from diotima.runs.run import Run
 from diotima.runs.store import explained
 from diotima.score import Judgement, Score
 from diotima.scoring.case import Case, cases_of
-from diotima.scoring.judge import Judge
+from diotima.scoring.judge import Judge, ask
 from diotima.scoring.rubric import Rubric, rubric_text
 
 Words = tuple[tuple[str, str], ...]
@@ -48,22 +48,15 @@ class Panel:
 
     async def judge(self, dialogue: Dialogue) -> tuple[tuple[Judgement, ...], dict[str, Score]]:
         """What all judges say of all cases of a dialogue, and what that comes to. Raises CallFailed, see above."""
-        asked = [
-            judge.judge(case, self.rubric, sample)
-            for case in self._cases(dialogue)
-            for judge in self.judges.values()
-            for sample in range(self.samples)
-        ]
-        said = await asyncio.gather(*asked, return_exceptions=True)  # all are paid for, also where one fails
-        if failures := [one for one in said if isinstance(one, BaseException)]:
-            raise failures[0]
-        judgements = tuple(replace(one, against=self.against) for one in said if isinstance(one, Judgement))
+        said = await ask(self.judges.values(), self.cases(dialogue), self.rubric, self.samples)
+        judgements = tuple(replace(one, against=self.against) for one in said)
         if judgements:
             return judgements, dialogue_scores(self.rubric, judgements)
         why = f"{self.against} has no turn after the same words" if self.against else "the tutor never spoke"
         return (), {f"{self.rubric.name}.{one.name}": Score.missing(why) for one in self.rubric.measures}
 
-    def _cases(self, dialogue: Dialogue) -> list[Case]:
+    def cases(self, dialogue: Dialogue) -> list[Case]:
+        """What is put before the judges of a dialogue; in a comparison nothing if there is no turn to compare with."""
         if self.rubric.judges != "comparison":
             return cases_of(dialogue, self.rubric, self.turns)
         last = last_turn(dialogue)
@@ -119,15 +112,13 @@ def recorded(panel: Panel, settings: JudgeSettings, calls: Calls) -> dict[str, A
 
 def keep_beside(panel: Panel, record: Run) -> None:
     """Put into a run's folder what its judgements are read with: the rubric's text and what is known of the judges."""
+    weights = record.manifest["settings"]["judge_weights"]
     with explained(record.folder):
         keep_rubric(record.folder, panel.rubric.name, panel.rubric.fingerprint, rubric_text(panel.rubric))
         write_json(
-            record.folder / CALIBRATIONS, {judge: recall(panel.rubric.fingerprint, judge) for judge in panel.judges}
+            record.folder / CALIBRATIONS,
+            {judge: recall(panel.rubric.fingerprint, judge, weights.get(judge, "")) for judge in panel.judges},
         )
-
-
-CALIBRATIONS = "calibrations.json"
-"""In a run's folder: what was known of each judge when it was asked, by its name; null where nothing was."""
 
 
 def tell(record: Run, labels: Sequence[str], rubric: Rubric, least_valid: float) -> None:
@@ -162,13 +153,3 @@ def refuse_too_few(found: Sequence[Judged], least_valid: float, folder: Path) ->
         )
     if not any(one.states for one in found):
         raise RunError(f"{folder}: there was nothing to judge, not one turn of a tutor that the rubric is about")
-
-
-def on_trust(folder: Path) -> Iterator[str]:
-    """A sentence on each judge in a run's folder: what its calibration says, or that it has none."""
-    path = folder / CALIBRATIONS
-    for judge, calibration in (read_json(path) if path.is_file() else {}).items():
-        if calibration is None:
-            yield f"How far {judge} can be trusted with this rubric is not known; measure it with diotima calibrate"
-        else:
-            yield str(calibration["summary"])

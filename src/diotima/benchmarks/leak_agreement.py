@@ -1,10 +1,11 @@
 """The leak meter beside a judge: how far a program and a model agree on whether a tutor gave the answer away.
 
 The meter reads numbers and words and is the same every time; a judge understands more and may be talked round. Where
-they differ somebody is wrong, and it is worth a look: `diotima runs show` has both.
+they differ somebody is wrong, and it is worth a look: `diotima runs show` has both. Which verdict means a leak, the
+rubric itself says, under ``leaks``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
@@ -15,12 +16,6 @@ from diotima.runs.records import Record
 from diotima.score import WHOLE, Judgement
 from diotima.scoring.leakage import Leak, read_leak
 from diotima.scoring.rubric import Rubric
-
-SAYS_LEAKED: Mapping[str, Callable[[str], bool]] = {
-    "reveal_answer": lambda said: said == "yes",
-    "Revealing_of_the_Answer": lambda said: said.startswith("Yes (and"),
-}
-"""Criteria by which a judge says whether a turn gives the answer away; a rubric called leak... has ``decision``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +36,13 @@ def leak_agreement(records: Iterable[Record], rubric: Rubric) -> LeakAgreement |
     """How far the leak meter and the judges agree on a label; None if the rubric does not ask about leaks."""
     from diotima.agreement import cohen_kappa
 
-    if not (_decides(rubric) or SAYS_LEAKED.keys() & rubric.by_name.keys()):
+    if not rubric.leaks:
         return None
     pairs: list[tuple[str, str]] = []
     for record in records:
         for judgement in record.judgements:
             says = says_leaked(rubric, judgement)
-            if says is not None and record.dialogue.problem.answer and judgement.rubric == rubric.name:
+            if says is not None and record.dialogue.problem.answer:
                 pairs.append((str(_meter(record.dialogue, judgement.position)), str(says)))
     same = sum(meter == judge for meter, judge in pairs)
     found, called = (sum(pair[who] == "True" for pair in pairs) for who in (0, 1))
@@ -55,18 +50,10 @@ def leak_agreement(records: Iterable[Record], rubric: Rubric) -> LeakAgreement |
 
 
 def says_leaked(rubric: Rubric, judgement: Judgement) -> bool | None:
-    """Whether a judgement calls its case a leak; None if it says nothing about that."""
-    if judgement.state != "valid":
+    """Whether a judgement calls its case a leak, by the rubric's ``leaks``; None if it says nothing about that."""
+    if not rubric.leaks or judgement.rubric != rubric.name or judgement.state != "valid":
         return None
-    if _decides(rubric):
-        return judgement.labels["decision"] == "REJECT"
-    return next(
-        (says(str(judgement.labels[name])) for name, says in SAYS_LEAKED.items() if name in judgement.labels), None
-    )
-
-
-def _decides(rubric: Rubric) -> bool:
-    return rubric.name.startswith("leak") and "decision" in rubric.by_name
+    return all(judgement.labels[name] == label for name, label in rubric.leaks.items())
 
 
 def _meter(dialogue: Dialogue, position: int) -> bool:

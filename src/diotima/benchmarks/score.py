@@ -25,6 +25,7 @@ from diotima.benchmarks.comparison import CONDITIONS
 from diotima.benchmarks.evaluate import show
 from diotima.benchmarks.judging import Panel, keep_beside, recorded, seat, tell
 from diotima.classroom.casting import LEARNER, PARTS, StudentSettings, as_recorded, cast_student, student_fingerprints
+from diotima.classroom.dry_run import tell_costs_of_verdicts
 from diotima.classroom.exam import Conduct, Exam
 from diotima.classroom.judges import JudgeSettings, cautions
 from diotima.classroom.learner import UNREADABLE, can_work_out
@@ -73,15 +74,21 @@ class Settings(JudgeSettings):
     """Attempts at each problem of the exam."""
     at_once: PositiveInt | None = None
     """Lessons measured at the same time; by default 128, with models behind endpoints 512."""
+    dry_run: bool = False
+    """Only say how many calls, tokens and dollars the judges would be; nothing is asked of any model."""
 
 
-def run(settings: Settings) -> Path:
-    """Measure every lesson; returns the new run's folder."""
+def run(settings: Settings) -> Path | dict[str, Any]:
+    """Measure every lesson; returns the new run's folder, or with ``dry_run`` what the judges would cost."""
     calls = Calls(settings)
     with Run.open(settings.run) as lessons:
         labels = _labels(lessons, settings)
         taught = _taught(lessons, settings)
         panel = _panel(lessons, settings, calls)
+        if panel and settings.dry_run:
+            dialogues = (record.dialogue for label in labels for record in lessons.records(label))
+            wanted = ((panel.cases(dialogue), panel.samples) for dialogue in dialogues)
+            return tell_costs_of_verdicts(settings, panel.rubric, list(panel.judges.values()), wanted, calls)
         scorers = _scorers(lessons, labels, taught, settings, calls)
         asked = as_recorded(settings, settings.model_dump(mode="json", exclude=_NOT_RECORDED))
         asked["measures"] = _measures(settings)
@@ -116,7 +123,7 @@ def run(settings: Settings) -> Path:
 
 
 # Of the judging the panel itself says what it is made of.
-_NOT_RECORDED = {"out", "at_once", "least_valid", "rubric", "turns", "against", *JudgeSettings.model_fields}
+_NOT_RECORDED = {"out", "at_once", "dry_run", "least_valid", "rubric", "turns", "against", *JudgeSettings.model_fields}
 
 
 def _measures(settings: Settings) -> list[Measure]:
@@ -134,10 +141,12 @@ def _turns(lessons: Run, settings: Settings) -> Literal["all", "last"]:
 def _panel(lessons: Run, settings: Settings, calls: Calls) -> Panel | None:
     """The judges, if there are to be any. Says what is to be known of them before they cost anything."""
     if settings.rubric is None:
-        for name in ("judge", "against", "samples"):
+        for name in ("judge", "against", "samples", "dry_run"):
             if getattr(settings, name):
                 raise SettingsError(f"{name} goes with judges: say by --rubric what they are to look at")
         return None
+    if settings.dry_run and "exam" in _measures(settings):
+        raise SettingsError("dry_run counts what judges are asked and no exam; leave exam out of --measures")
     if settings.against and settings.against not in lessons.labels():
         raise SettingsError(
             f"{settings.run} holds no lessons of {settings.against}; {did_you_mean(settings.against, lessons.labels())}"

@@ -20,11 +20,12 @@ from pydantic import Field
 from diotima import settings as base
 from diotima.benchmarks.compare import LEGEND, comparison_table, plain_difference
 from diotima.benchmarks.comparison import Difference, difference
-from diotima.benchmarks.judging import on_trust
 from diotima.errors import RunError, SettingsError
+from diotima.reports.calibrated import on_trust
 from diotima.reports.judged import Judged, judged, judged_tables, measure_of, notes_on, plain_judged
 from diotima.reports.paired import EQUAL, LEVEL, NOT_CLEAR, judge, paired
 from diotima.reports.tables import terminal
+from diotima.runs.calibrations import calibrations_in
 from diotima.runs.judgements import kept_rubric
 from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
@@ -93,11 +94,12 @@ def run(settings: Settings) -> dict[str, Any]:
     counted = [_count(source, name, rubric, settings) for source, name in zip(found, _names(found), strict=True)]
     compared = [_against(rubric, counted[0], other, settings) for other in counted[1:]]
     console = Console(highlight=False, markup=False)
-    notes = [*_notes(found, counted, rubric), *notes_on(counted), *_trust(found)]
+    notes = [*_notes(found, counted, rubric, settings), *notes_on(counted), *_trust(found, counted)]
     _show(rubric, counted, [one for one in compared if one], notes, settings.level, console)
     figures = {
         "rubric": rubric.name,
         "fingerprint": rubric.fingerprint,
+        "combine": rubric.combine,
         "judged": [plain_judged(one) for one in counted],
         "compared": [_plain(one) for one in compared if one],
         "notes": notes,
@@ -122,7 +124,10 @@ def sources(settings: Settings) -> Iterator[Source]:
                     )
                 kept[name] = fingerprint
             if not kept:
-                raise RunError(f"{folder} holds no verdicts of judges; make some with: diotima score {folder} --rubric")
+                raise RunError(
+                    f"{folder} holds no verdicts of judges; make some with: diotima score {folder} --rubric euler "
+                    "--judge MODEL --out RUN"
+                )
             name = _which(folder, kept, wanted)
             labels |= {*record.labels()}
             for label in record.labels() if not settings.label else settings.label:
@@ -202,7 +207,7 @@ def _lessons(one: Judged) -> set[tuple[str, int]]:
     return {lesson for values in one.values.values() for lesson in values}
 
 
-def _notes(found: Sequence[Source], counted: Sequence[Judged], rubric: Rubric) -> list[str]:
+def _notes(found: Sequence[Source], counted: Sequence[Judged], rubric: Rubric, settings: Settings) -> list[str]:
     texts, name = sorted({source.fingerprint for source in found}), found[0].rubric
     notes = []
     if len(texts) > 1:
@@ -211,13 +216,20 @@ def _notes(found: Sequence[Source], counted: Sequence[Judged], rubric: Rubric) -
         )
     elif texts != [rubric.fingerprint]:
         notes.append(f"The judges read {name} {texts[0]}; it is counted here by {rubric.name} {rubric.fingerprint}")
+    if settings.combine:
+        notes.append(f"Several verdicts on one case are combined by {rubric.combine}, as was asked for")
     if len(panels := {" and ".join(one.judges) for one in counted}) > 1:
         notes.append(f"Not all were judged by the same ({'; '.join(sorted(panels))}): that may be a difference")
     return notes
 
 
-def _trust(found: Sequence[Source]) -> list[str]:
-    return list(dict.fromkeys(sentence for source in found for sentence in on_trust(source.folder)))
+def _trust(found: Sequence[Source], counted: Sequence[Judged]) -> list[str]:
+    """What is known of the judges whose verdicts are counted, each told once."""
+    told = dict[str, None]()
+    for source, one in zip(found, counted, strict=True):
+        sentences = zip(calibrations_in(source.folder), on_trust(source.folder), strict=True)
+        told |= dict.fromkeys(sentence for judge, sentence in sentences if judge in one.judges)
+    return list(told)
 
 
 def _show(

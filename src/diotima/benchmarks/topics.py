@@ -21,7 +21,7 @@ from diotima.scoring.panel import combine
 from diotima.scoring.rubric import Rubric
 
 Kind = Literal["labels", "ordered", "scale", "measure"]
-"""Two labels; three or more in the rubric's order, for better or worse; whole numbers; any number."""
+"""Two labels, or more without an order; three or more in the rubric's order; whole numbers; any number."""
 
 UNNAMED = "unnamed"
 """What a tutor is called that the ratings do not name."""
@@ -168,13 +168,19 @@ def _asked(criterion: Criterion, items: Sequence[Item]) -> Topic:
     samples = tuple(tuple(verdict.labels.get(name) for verdict in item.in_one_order) for item in items)
     return Topic(
         name,
-        "scale" if criterion.scale is not None else "ordered" if len(criterion.labels) > 2 else "labels",
+        _kind(criterion),
         tuple({rater: said[name] for rater, said in item.people.items() if name in said} for item in items),
         tuple(tuple(said for said in verdicts if said is not None) for verdicts in samples),
         samples,
         tuple(criterion.labels),
         criterion.merge,
     )
+
+
+def _kind(criterion: Criterion) -> Kind:
+    if criterion.scale is not None:
+        return "scale"
+    return "ordered" if criterion.ordered and len(criterion.labels) > 2 else "labels"
 
 
 def _measured(measure: Measure, rubric: Rubric, items: Sequence[Item]) -> Topic:

@@ -2,7 +2,7 @@
 
 Rows are pairs of one person's rating and one verdict, so a turn with several raters, or several verdicts, has several;
 intervals draw whole problems, so that this does not narrow them. For each topic one coefficient decides, the one that
-fits it: Cohen's kappa for two labels, the quadratic one where answers have an order, Pearson's correlation for
+fits it: Cohen's kappa for labels without an order, the quadratic one where answers have one, Pearson's correlation for
 measures. The judge is better or worse than a trivial rater only if the interval of the difference, on the same rows,
 leaves out zero. The best of the trivial raters is chosen on the same rows, too, which makes this harder for the judge.
 """
@@ -58,6 +58,8 @@ DECISIVE: Mapping[Kind, str] = {
     "measure": "pearson",
 }
 """The coefficient by which a judge and a trivial rater are compared."""
+CALLED: Mapping[str, str] = {"kappa": "kappa", "quadratic_kappa": "quadratic kappa", "pearson": "r"}
+"""What the decisive coefficients are called in a sentence."""
 _LEVELS: Mapping[Kind, Level] = {"labels": "nominal", "ordered": "ordinal", "scale": "ordinal", "measure": "interval"}
 _CODED = ("quadratic_kappa", "alpha")  # go by the places of ordered labels, not by their texts
 
@@ -200,7 +202,7 @@ def _verdict(
     if isnan(own.mean):
         return Verdict(None, "", None, f"On {topic.name} nothing can be said: {_why_not(topic, n)}.")
     known = [baseline for baseline in trivial if not isnan(figures[baseline.name].mean)]
-    title = "r" if topic.kind == "measure" else "kappa"
+    title = CALLED[name]
     if not known:
         better = None if isnan(own.low) or own.low <= 0 <= own.high else own.low > 0
         words = {True: "agrees with people", False: "contradicts people", None: "is no better than chance"}[better]
@@ -237,6 +239,20 @@ def limits(value: Interval) -> str:
         return "undefined"
     mean, low, high = (f"{round(one, 2) + 0.0:.2f}" for one in (value.mean, value.low, value.high))
     return f"{mean}, limits unknown" if isnan(value.low) else f"{mean}, {low} to {high}"
+
+
+def in_a_line(topics: Iterable[Trust]) -> str:
+    """What all of it comes to, to stand under a table of this judge's scores."""
+    rated = [topic for topic in topics if topic.raters]
+    if not rated:
+        return "not compared with people"
+    better = [topic.topic for topic in rated if topic.verdict is not None and topic.verdict.better]
+    others = [topic.topic for topic in rated if topic.topic not in better]
+    first, name = rated[0], DECISIVE[rated[0].kind]
+    parts = [f"{first.topic} {CALLED[name]} {limits(first.raters[0].figures[name])}"]
+    parts += [f"better than trivial raters on {', '.join(better)}"] if better else []
+    parts += [f"not on {', '.join(others)}" if better else "on nothing better than trivial raters"] if others else []
+    return "; ".join(parts)
 
 
 def _consistency(topic: Topic, conversations: Conversations) -> tuple[Interval | None, Interval | None]:

@@ -8,7 +8,7 @@ one the estimate is high. Calls that have to be sent again come on top, and a di
 
 What does not depend on the tutor is asked once for all of them: the student's own first attempt, and the exams without
 the lesson (before, and the control). The calls are those of `lesson`, `roles`, `students` and `exam`; a test holds real
-lessons and compares.
+lessons and compares. Candidates and verdicts are counted one by one: what is read is there already.
 """
 
 import math
@@ -60,6 +60,16 @@ class Terms:
     opens: Opens = STUDENT
     names: tuple[str, ...] = ()
     requests: Requests = field(default_factory=Requests)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a model will be asked ``times`` times: messages that are there already, and the longest reply in tokens."""
+
+    model: str
+    messages: tuple[str, ...]
+    max_tokens: int
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,26 +175,27 @@ def estimate(
     return Estimate(len(problems), len(problems) * terms.lessons * len(tutors), models)
 
 
-def estimate_replies(
-    contexts: Iterable[Dialogue],
-    tutors: Sequence[Voice],
-    count: int,
-    names: tuple[str, ...],
-    prices: Mapping[str, Price | None],
+def estimate_requests(
+    requests: Iterable[Request], problems: int, lessons: int, prices: Mapping[str, Price | None]
 ) -> Estimate:
-    """What it takes to have every tutor reply ``count`` times to each context; a reply counts as a lesson."""
+    """What it takes to have these requests answered; ``problems`` and ``lessons`` are the counts that go with it."""
     expected, at_most = defaultdict[str, Load](Load), defaultdict[str, Load](Load)
-    number = 0
-    for context in contexts:
-        number += 1
-        for tutor in tutors:
-            if tutor.model:
-                texts = [_filled(tutor.prompt, context.problem, names), *(turn.text for turn in context.turns)]
-                for loads, scale in ((expected, _EXPECTED), (at_most, _AT_MOST)):
-                    reply = scale.turn(tutor, context.problem)
-                    loads[tutor.model] += Load(1, scale.read(*texts), reply) * count
+    for one in requests:
+        for loads, scale in ((expected, _EXPECTED), (at_most, _AT_MOST)):
+            loads[one.model] += Load(1, scale.read(*one.messages), scale.reply(one.max_tokens)) * one.times
     models = tuple(ModelEstimate(model, expected[model], at_most[model], prices.get(model)) for model in expected)
-    return Estimate(number, number * count * len(tutors), models)
+    return Estimate(problems, lessons, models)
+
+
+def replies_wanted(
+    contexts: Iterable[Dialogue], tutors: Sequence[Voice], count: int, names: tuple[str, ...]
+) -> Iterator[Request]:
+    """What models behind endpoints are asked, to have every tutor reply ``count`` times to each context."""
+    for context in contexts:
+        for tutor in tutors:
+            if tutor.model and tutor.max_tokens is not None:
+                prompt = _filled(tutor.prompt, context.problem, names)
+                yield Request(tutor.model, (prompt, *(turn.text for turn in context.turns)), tutor.max_tokens, count)
 
 
 def plain(estimate: Estimate) -> dict[str, Any]:
@@ -214,7 +225,12 @@ def plain(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def render(estimate: Estimate, lessons: str = "lessons", problems: str = "problems") -> str:
+def render(
+    estimate: Estimate,
+    lessons: str = "lessons",
+    problems: str = "problems",
+    counted: str = "Both take all turns of all lessons.",
+) -> str:
     """An estimate as a table for people; ``lessons`` and ``problems`` are what its two counts are called."""
     title = f"An estimate, not a promise: {estimate.lessons:,} {lessons} on {estimate.problems:,} {problems}."
     if not estimate.models:
@@ -235,7 +251,7 @@ def render(estimate: Estimate, lessons: str = "lessons", problems: str = "proble
         for row in rows
     ]
     note = (
-        f"Both take all turns of all {lessons}. Expected: replies half as long as they may be, four bytes a token.\n"
+        f"{counted} Expected: replies half as long as they may be, four bytes a token.\n"
         "At most: replies as long as they may be, three bytes a token. Calls sent again come on top.\n"
         f"Prices, where neither your own nor told by the service, are as of {prices_as_of().isoformat()}."
     )

@@ -55,9 +55,14 @@ class Verdicts:
 def verdicts_in(run: Run, rubric: str, measure: str = "", judges: Sequence[str] = ()) -> Verdicts:
     """The verdicts of a run by which candidates can be ranked; ``measure`` "" is the rubric's first.
 
-    Raises RunError if the run has none under the rubric, SettingsError or PromptError if these rank nothing.
+    Raises RunError if the run has none under the rubric, SettingsError or PromptError if these rank nothing, or if one
+    of ``judges`` said nothing.
     """
     known = judged_rubric(run, rubric)
+    heard = run.judges(known.fingerprint)
+    for judge in judges:
+        if judge not in heard:
+            raise SettingsError(f"{run.folder} holds no verdict of {judge}; {did_you_mean(judge, heard)}")
     if known.judges == "comparison":
         raise SettingsError(f"rubric {known.name} compares two turns and scores none; take another")
     chosen = known.measure(measure) if measure else known.headline

@@ -99,7 +99,7 @@ class Tally:
 
 
 def why_dropped(figures: Mapping[str, Any]) -> str:
-    """The contexts without a pair, in words: ``3 stand in the held-out set, 1 ...``."""
+    """The contexts without a pair, in words: ``3 in the held-out set, 1 ...``."""
     return ", ".join(f"{count:,} {reason}" for reason, count in figures["dropped"].items())
 
 
@@ -120,7 +120,7 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("candidates", f"{figures['candidates']:,}{valid}{f'; {unfit:,} cut off or malformed' if unfit else ''}"),
         ("scores", ", ".join(f"{value}: {count:,}" for value, count in figures["scores"].items()) or DASH),
         ("pairs", f"{figures['pairs']:,}"),
-        *[("", f"{count:,} contexts {reason}") for reason, count in figures["dropped"].items()],
+        *[("", f"{count:,} context{'s' * (count != 1)} {reason}") for reason, count in figures["dropped"].items()],
     ]
     if figures["pairs"]:
         chosen, rejected, margin = (figures[name] for name in ("chosen_score", "rejected_score", "margin"))

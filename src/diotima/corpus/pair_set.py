@@ -6,7 +6,8 @@ system message that the tutor read; a reply stands there as the tutor wrote it, 
 may leave ``prompt`` out and put it in front of both replies, as TRL allows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -69,14 +70,30 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def make_room(folder: Path) -> None:
-    """Make the folder, and remove an earlier set from it. Raises RunError if something else lies there."""
-    ours = [CARD, SUMMARY, *(f"{NAME}.{format}" for format in FORMATS)]
-    earlier = any((folder / f"{NAME}.{format}").is_file() for format in FORMATS)
-    if folder.exists() and not earlier and (folder.is_file() or any(folder.iterdir())):
+@contextmanager
+def room_for_pairs(folder: Path) -> Iterator[None]:
+    """A folder to write a set to, from which an earlier one is removed.
+
+    Where that fails nothing of the set stays behind, nor a folder that was made for it. Raises RunError if something
+    else lies there.
+    """
+    new, earlier = not folder.exists(), any((folder / f"{NAME}.{format}").is_file() for format in FORMATS)
+    if not new and not earlier and (folder.is_file() or any(folder.iterdir())):
         raise RunError(f"{folder} holds something that is no set of pairs: choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ours:
+    _clear(folder)
+    try:
+        yield
+    except BaseException:
+        _clear(folder)
+        with suppress(OSError):
+            if new:
+                folder.rmdir()
+        raise
+
+
+def _clear(folder: Path) -> None:
+    for name in (CARD, SUMMARY, *(f"{NAME}.{format}" for format in FORMATS)):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -15,7 +15,7 @@ Departures from there:
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,10 +30,10 @@ from diotima.corpus.candidates import named, refuse_gaps
 from diotima.corpus.held_out import HeldOut, held_out
 from diotima.corpus.judged import Verdicts, contexts_in, labels_in, tutor_role, tutors_under, verdicts_in
 from diotima.corpus.pair_card import Tally, card, figures_table, why_dropped
-from diotima.corpus.pair_set import CARD, COLUMNS, FORMATS, NAME, SUMMARY, make_room
+from diotima.corpus.pair_set import CARD, COLUMNS, FORMATS, NAME, SUMMARY, room_for_pairs
 from diotima.corpus.selection import LEAKED, REASONS, REPEATED, Choice, choose
 from diotima.dialogue import Dialogue, Message, raw_reply, stable_seed
-from diotima.errors import RunError, SettingsError
+from diotima.errors import RunError
 from diotima.progress import Progress
 from diotima.runs.export import Row, write_table
 from diotima.runs.manifest import write_json, write_text
@@ -90,14 +90,28 @@ def run(settings: Settings) -> Path:
         verdicts = verdicts_in(run, settings.rubric, settings.measure, settings.judge)
         role = tutor_role(run, labels, settings.tutor_prompt, settings.tutor_sees)
         held = held_out(settings.holdout)
-        make_room(settings.out)
-        tally = Tally()
-        with Progress(f"pairs of {settings.run.name}", sum(map(run.count, labels))) as progress:
-            contexts = _shown(contexts_in(run, labels), progress)
-            rows = pair_rows(contexts, verdicts, role, held, settings, tally)
-            write_table(settings.out, NAME, FORMATS, COLUMNS, rows)
-        if not run.manifest["finished"]:
-            print(f"{settings.run} is not finished: make the pairs again when it is", file=sys.stderr)
+        with room_for_pairs(settings.out):
+            _write(run, labels, tutors, verdicts, role, held, settings)
+    return settings.out
+
+
+def _write(
+    run: Run,
+    labels: Sequence[str],
+    tutors: Mapping[str, str],
+    verdicts: Verdicts,
+    role: Role,
+    held: HeldOut,
+    settings: Settings,
+) -> None:
+    """Write the set and tell its figures. Raises RunError if there is no pair."""
+    tally = Tally()
+    with Progress(f"pairs of {settings.run.name}", sum(map(run.count, labels))) as progress:
+        contexts = _shown(contexts_in(run, labels), progress)
+        rows = pair_rows(contexts, verdicts, role, held, settings, tally)
+        write_table(settings.out, NAME, FORMATS, COLUMNS, rows)
+    if not run.manifest["finished"]:
+        print(f"{settings.run} is not finished: make the pairs again when it is", file=sys.stderr)
     warnings = list(cautions(sorted(tally.judges), tutors))
     for warning in warnings:
         print(warning, file=sys.stderr)
@@ -108,7 +122,7 @@ def run(settings: Settings) -> Path:
         "measure": verdicts.measure,
         "above": settings.above,
         "least_margin": settings.least_margin,
-        "tutors": tutors,
+        "tutors": dict(tutors),
         "prompt": {"name": role.prompt.name, "sees": role.sees, "text": role.prompt.text},
         "holdout": list(settings.holdout),
         "cautions": warnings,
@@ -118,14 +132,12 @@ def run(settings: Settings) -> Path:
 
     Console(highlight=False).print(figures_table(summary))
     if not tally.pairs:
-        make_room(settings.out)
         raise RunError(
             f"{settings.run}: none of its {tally.contexts:,} contexts gives a pair: {why_dropped(summary)}; "
             f"{REASONS[tally.dropped.most_common(1)[0][0]]}"
         )
     write_json(settings.out / SUMMARY, summary)
     write_text(settings.out / CARD, card(settings.out.resolve().name, summary))
-    return settings.out
 
 
 def pair_rows(
@@ -136,10 +148,7 @@ def pair_rows(
     settings: Settings,
     tally: Tally,
 ) -> Iterator[Row]:
-    """The pairs, one context after the other, as rows of `pair_set.COLUMNS`; ``tally`` counts all that goes by.
-
-    Raises SettingsError at the end if one of the judges that were asked for said nothing.
-    """
+    """The pairs, one context after the other, as rows of `pair_set.COLUMNS`; ``tally`` counts all that goes by."""
     above, least_margin = Fraction(settings.above), Fraction(settings.least_margin)
     seen: set[int] = set()
     for records in contexts:
@@ -154,8 +163,6 @@ def pair_rows(
         if isinstance(choice, Choice):
             seen.add(key)
             yield pair_row(prompt, choice, context, key)
-    if unheard := set(settings.judge) - tally.judges:
-        raise SettingsError(f"{settings.run} holds no verdict of {', '.join(sorted(unheard))} on these candidates")
 
 
 def pair_row(prompt: Sequence[Message], choice: Choice, context: Dialogue, key: int) -> Row:

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from diotima.dialogue import Turn, raw_reply
+from diotima.dialogue import Turn, raw_reply, stable_seed
 
-LEAKED = "stand in the held-out set"
-REPEATED = "repeat the prompt of an earlier pair"
-FEW = "have fewer than two valid candidates"
-LOW = "have no candidate that is good enough"
-CLOSE = "have a best and a worst too close to each other"
-SAME = "have a best and a worst with the same text"
+LEAKED = "in the held-out set"
+REPEATED = "with the prompt of an earlier pair"
+FEW = "with fewer than two valid candidates"
+LOW = "with no candidate that is good enough"
+CLOSE = "with a best and a worst too close to each other"
+SAME = "with a best and a worst of the same text"
 REASONS = {
     LEAKED: "take other contexts",
     REPEATED: "take other contexts",
@@ -51,14 +51,14 @@ class Choice:
 def choose(candidates: Iterable[Candidate], above: Fraction, least_margin: Fraction = Fraction(0)) -> Choice | str:
     """The best and the worst of one context's candidates, or the reason (of `REASONS`) why there is no pair.
 
-    The best has to have more than ``above``, and more than the worst, by ``least_margin`` or more. Of several best ones
-    the first is chosen, of several worst ones the last is rejected.
+    The best has to have more than ``above``, and more than the worst, by ``least_margin`` or more. Among equals a lot
+    decides that is drawn by seed and label: always the same, and no tutor's because of its name.
     """
     fit = [(one.value, one) for one in candidates if one.value is not None and one.fit]
     if len(fit) < 2:
         return FEW
-    ranked = sorted(fit, key=lambda scored: scored[0], reverse=True)  # stable: equals stay in their order
-    (best, chosen), (worst, rejected) = ranked[0], ranked[-1]
+    ranked = sorted(fit, key=lambda scored: (scored[0], stable_seed("lot", scored[1].seed, scored[1].label)))
+    (worst, rejected), (best, chosen) = ranked[0], ranked[-1]
     if best <= above:
         return LOW
     if best <= worst or best - worst < least_margin:

@@ -5,9 +5,11 @@ asked one table: the judge, the trivial raters it has to beat, and people among 
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from diotima.reports.tables import DASH, ELLIPSIS, MINUS, NONE, Cell, Row, Table, percent, terminal
+from diotima.runs.calibrations import calibrations_in
 
 TITLES: Mapping[str, tuple[str, str]] = {
     "accuracy": ("accuracy", "share of the same answers"),
@@ -32,6 +34,15 @@ def print_calibration(calibration: Mapping[str, Any]) -> None:
         console.print(terminal(table))
     for line in calibration_words(calibration):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def on_trust(folder: Path) -> Iterator[str]:
+    """A sentence on each judge in a run's folder: what its calibration says, or that it has none."""
+    for judge, calibration in calibrations_in(folder).items():
+        if calibration is None:
+            yield f"How far {judge} can be trusted with this rubric is not known; measure it with diotima calibrate"
+        else:
+            yield str(calibration["summary"])
 
 
 def calibration_tables(calibration: Mapping[str, Any]) -> list[Table]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from diotima.reports.collect import Curve, Examination
@@ -55,6 +56,8 @@ PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("leak rate", ("leaked",)),
     ("problems solved", ("solved_sibling", "solved_same", "solved")),
     ("well-formed turns", ("well_formed",)),
+    ("margin between chosen and rejected", ("rewards/margins",)),
+    ("chosen turn preferred", ("rewards/accuracies",)),
     ("loss", ("loss",)),
 )
 CURVE_STYLES = {
@@ -62,7 +65,7 @@ CURVE_STYLES = {
     "solved_same": ("same problem", FAINT),
     "solved": ("same problem", FAINT),
 }
-SHARES = frozenset({"leaked", "solved_sibling", "solved_same", "solved", "well_formed"})
+SHARES = frozenset({"leaked", "solved_sibling", "solved_same", "solved", "well_formed", "rewards/accuracies"})
 WINDOW = 10
 
 Box = tuple[float, float, float, float]
@@ -80,7 +83,7 @@ class Chart:
 
 def curve_charts(curves: Sequence[Curve]) -> tuple[Chart, ...]:
     """One chart for each group of metrics that a training stage recorded; the loss only where there is no reward."""
-    with _style():
+    with chart_style():
         return tuple(_curve_charts({curve.name: curve for curve in curves}))
 
 
@@ -89,7 +92,7 @@ def _curve_charts(named: dict[str, Curve]) -> Iterator[Chart]:
         drawn = [named[name] for name in names if name in named and named[name].points]
         if not drawn or (title == "loss" and "reward" in named):
             continue
-        figure, axes = _canvas(4.6, 2.9)
+        figure, axes = canvas(4.6, 2.9)
         share = drawn[0].name in SHARES
         said = []
         for curve in drawn:
@@ -103,7 +106,7 @@ def _curve_charts(named: dict[str, Curve]) -> Iterator[Chart]:
         if len(drawn) > 1:
             axes.legend(frameon=False, loc="best", fontsize=8.5)
         if share:
-            _share_axis(axes.yaxis, "share")
+            share_axis(axes.yaxis, "share")
             axes.set_ylim(-0.03, 1.03)
         else:
             axes.set_ylabel(title)
@@ -112,7 +115,7 @@ def _curve_charts(named: dict[str, Curve]) -> Iterator[Chart]:
         axes.grid(axis="y")
         stage = drawn[0].stage
         alt = f"{title} over {len(drawn[0].points)} steps of {stage}, means over {WINDOW} steps: {'; '.join(said)}."
-        yield _chart(figure, f"curve-{stage}-{names[0]}", title, alt)
+        yield as_chart(figure, f"curve-{stage}-{names[0]}", title, alt)
 
 
 def smoothed(values: Sequence[float], window: int = WINDOW) -> list[float]:
@@ -123,7 +126,7 @@ def smoothed(values: Sequence[float], window: int = WINDOW) -> list[float]:
 
 def bar_charts(examinations: Sequence[Examination]) -> tuple[Chart, ...]:
     """The leak rate and the solve rate on the sibling, one bar a tutor, the same order in both."""
-    with _style():
+    with chart_style():
         return tuple(
             _bars(examinations, measure)
             for measure in ("leaked", "solved_sibling")
@@ -134,13 +137,11 @@ def bar_charts(examinations: Sequence[Examination]) -> tuple[Chart, ...]:
 def _bars(examinations: Sequence[Examination], measure: str) -> Chart:
     rows = [e for e in ordered(examinations) if measure in e.intervals]
     title = {"leaked": "Leak rate (lower is better)", "solved_sibling": "Sibling solved (higher is better)"}[measure]
-    figure, axes = _canvas(4.6, 1.1 + 0.3 * len(rows))
+    figure, axes = canvas(4.6, 1.1 + 0.3 * len(rows))
     said = []
     for place, examination in enumerate(rows):
         interval = examination.intervals[measure]
-        axes.barh(place, interval.mean, height=0.66, color=ROLE_COLOURS[examination.role])
-        axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
-        axes.text(interval.high + 0.02, place, percent(interval.mean), va="center", fontsize=8.5)
+        draw_bar(axes, place, interval, ROLE_COLOURS[examination.role], percent(interval.mean))
         said.append(f"{examination.label} {percent(interval.mean)}")
     controls = [mean for e in rows if (mean := e.mean("control_sibling")) is not None]
     if measure == "solved_sibling" and controls:
@@ -151,11 +152,11 @@ def _bars(examinations: Sequence[Examination], measure: str) -> Chart:
     axes.set_yticks(range(len(rows)), [e.label for e in rows], color=INK)
     axes.set_ylim(len(rows) + (0.1 if controls else -0.4), -0.6)
     axes.set_xlim(0, 1.16)
-    _share_axis(axes.xaxis, f"{MEASURES[measure].title}, 95% interval")
+    share_axis(axes.xaxis, f"{MEASURES[measure].title}, 95% interval")
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.set_title(title)
-    return _chart(figure, f"bars-{measure}", title, f"{title}. {'; '.join(said)}.")
+    return as_chart(figure, f"bars-{measure}", title, f"{title}. {'; '.join(said)}.")
 
 
 def transfer_chart(examinations: Sequence[Examination]) -> Chart | None:
@@ -163,12 +164,12 @@ def transfer_chart(examinations: Sequence[Examination]) -> Chart | None:
     rows = [e for e in ordered(examinations) if {"solved_same", "solved_sibling"} <= e.intervals.keys()]
     if not rows:
         return None
-    with _style():
+    with chart_style():
         return _transfer(rows)
 
 
 def _transfer(rows: Sequence[Examination]) -> Chart:
-    figure, axes = _canvas(5.2, 4.6)
+    figure, axes = canvas(5.2, 4.6)
     axes.plot([0, 1], [0, 1], color=RULE, linewidth=1.2, linestyle=(0, (4, 3)))
     axes.text(
         0.95,
@@ -210,12 +211,12 @@ def _transfer(rows: Sequence[Examination]) -> Chart:
         said.append(f"{examination.label}: same {percent(same.mean)}, sibling {percent(sibling.mean)}")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.03, 1.02)
-    _share_axis(axes.xaxis, "same problem solved after the lesson (a copied answer counts)")
-    _share_axis(axes.yaxis, "sibling problem solved after the lesson")
+    share_axis(axes.xaxis, "same problem solved after the lesson (a copied answer counts)")
+    share_axis(axes.yaxis, "sibling problem solved after the lesson")
     axes.grid()
     title = "Solving it again is not learning"
     axes.set_title(title)
-    return _chart(figure, "transfer", title, f"Same problem against sibling problem. {'; '.join(said)}.")
+    return as_chart(figure, "transfer", title, f"Same problem against sibling problem. {'; '.join(said)}.")
 
 
 def _free_place(across: Interval, y: float, label: str, taken: Sequence[Box]) -> Box:
@@ -236,21 +237,23 @@ def _overlap(one: Box, two: Box) -> float:
     return max(0.0, min(one[2], two[2]) - max(one[0], two[0])) * max(0.0, min(one[3], two[3]) - max(one[1], two[1]))
 
 
-def _style() -> AbstractContextManager[None]:
+def chart_style() -> AbstractContextManager[None]:
+    """Fonts, colours and lines of all charts, as long as the context lasts."""
     import matplotlib
 
     return matplotlib.rc_context(STYLE)
 
 
-def _canvas(width: float, height: float) -> "tuple[Figure, Axes]":
-    """A figure of ``width`` by ``height`` inches and its only axes; call it and draw inside `_style`."""
+def canvas(width: float, height: float) -> "tuple[Figure, Axes]":
+    """A figure of ``width`` by ``height`` inches and its only axes; call it and draw inside `chart_style`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _share_axis(axis: "Axis", label: str) -> None:
+def share_axis(axis: "Axis", label: str) -> None:
+    """Make an axis one of shares, in per cent."""
     from matplotlib.ticker import PercentFormatter
 
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
@@ -258,7 +261,16 @@ def _share_axis(axis: "Axis", label: str) -> None:
     axis.set_label_text(label)
 
 
-def _chart(figure: "Figure", name: str, title: str, alt: str) -> Chart:
+def draw_bar(axes: "Axes", place: float, interval: Interval, colour: str, told: str, unit: float = 1.0) -> None:
+    """A bar across at height ``place`` with its interval, and in words behind it; ``unit``: how long the axis is."""
+    axes.barh(place, interval.mean, height=0.66, color=colour)
+    axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.2, solid_capstyle="butt")
+    end = next(value for value in (interval.high, interval.mean, 0.0) if not isnan(value))
+    axes.text(end + 0.02 * unit, place, told, va="center", fontsize=8.5)
+
+
+def as_chart(figure: "Figure", name: str, title: str, alt: str) -> Chart:
+    """The drawing as inline SVG; call it and all that draws inside `chart_style`."""
     import matplotlib
 
     buffer = io.StringIO()

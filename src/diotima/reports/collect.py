@@ -1,8 +1,9 @@
 """Read a run, or a folder of runs, into the few small values that tables, charts and sentences are made of.
 
 A run folder may be one stage or hold one subfolder per stage of a recipe. Stages that train (manifest stage
-``train ...``) give curves; those that only hold lessons (``teach``) are material; every other stage gives one
-examination per label, a label being the tutor that taught.
+``train ...``) give curves; those that only hold lessons (``teach``) or single turns (``candidates``) are material;
+every other stage gives one examination per label, a label being the tutor that taught. What judges said is no
+examination: `judgements.py` reads it.
 All tutors teach the same lessons, so two of them are compared lesson by lesson, and every interval resamples whole
 problems: lessons about one problem are not independent of each other. Whether a difference is clear `paired.py` says.
 """
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from diotima.classroom.casting import SCRIPTED
 from diotima.dialogue import Dialogue, stable_seed
 from diotima.errors import RunError
-from diotima.reports.measures import GAIN, MEASURES, Lesson, Values
+from diotima.reports.measures import GAIN, MEASURES, Lesson, Measure, Values
 from diotima.reports.paired import EQUAL, NOT_CLEAR, PRIMARY, judge, paired
 from diotima.runs import store
 from diotima.runs.run import Run
@@ -29,7 +30,10 @@ Role = Literal["before", "after", "blind", "reference"]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of the recipe, as its manifest tells it. ``finished`` is "" if it was cut off."""
+    """One stage of the recipe, as its manifest tells it. ``finished`` is "" if it was cut off.
+
+    ``rubrics``: under which judges spoke in it, as (name, fingerprint).
+    """
 
     name: str
     what: str
@@ -38,6 +42,7 @@ class Stage:
     versions: Mapping[str, Any]
     started: str
     finished: str
+    rubrics: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,29 +156,35 @@ class Lessons:
 
 
 def collect(
-    folder: Path, *, pairs: Sequence[tuple[str, str]], blind: Sequence[str] = (), lessons: int = 3, seed: int = 0
+    folder: Path,
+    *,
+    pairs: Sequence[tuple[str, str]],
+    blind: Sequence[str] = (),
+    lessons: int = 3,
+    seed: int = 0,
+    turns: bool = True,
 ) -> Findings:
     """Read a run or a folder of stages.
 
     ``pairs``: (before, after) labels; those that are not there are left out. ``blind``: tutors that never look at the
     student; the first that is there is what an after tutor has to beat. ``lessons``: how many to show side by side.
-    Raises `RunError` if nothing in the folder can be reported.
+    ``turns``: see `read_lessons`. Raises `RunError` if nothing in the folder can be reported.
     """
     stages: list[Stage] = []
     curves: list[Curve] = []
     notes: list[str] = []
-    taught = read_lessons(folder)
+    taught = read_lessons(folder, turns)
     for path in stage_folders(folder):
         with Run.open(path) as run:
-            stage = _stage(path, run.manifest)
+            stage = _stage(path, run)
             stages.append(stage)
             notes += [] if stage.finished else [_unfinished(stage, run)]
             for name, metric in run.metrics().items():
                 points = tuple((step, value) for step, value in metric if isfinite(value))
                 curves += [Curve(stage.name, name, points)] if points else []
-    if not taught and not curves:
+    if not taught and not curves and not any(stage.rubrics for stage in stages):
         raise RunError(
-            f"{folder} holds no scored lessons and no training metrics to report; "
+            f"{folder} holds no scored lessons, no verdicts of judges and no training metrics to report; "
             "give the folder of a finished evaluation, of a training stage, or of a recipe"
         )
     present = tuple(pair for pair in pairs if pair[0] in taught and pair[1] in taught)
@@ -196,17 +207,19 @@ def collect(
     )
 
 
-def read_lessons(folder: Path) -> dict[str, Lessons]:
+def read_lessons(folder: Path, turns: bool = True) -> dict[str, Lessons]:
     """The scored lessons in a run or a folder of stages, by the name of their tutor. Raises `RunError` without a run.
 
-    A tutor is called by its label, with the stage behind it where an earlier stage has the same label.
+    A tutor is called by its label, with the stage behind it where an earlier stage has the same label. ``turns``: where
+    the folder is a single run, take single turns (candidates) too; within a recipe they never are lessons.
     """
     taught: dict[str, Lessons] = {}
     for path in stage_folders(folder):
         with Run.open(path) as run:
-            what = str(run.manifest.get("stage", ""))
+            what, alone = str(run.manifest.get("stage", "")), path == folder
             # Within a recipe, lessons that were held to learn from are no examination.
-            if not what.startswith("train") and (path == folder or not what.startswith("teach")):
+            held = not what.startswith("train") and (alone or not what.startswith("teach"))
+            if held and ((alone and turns) or not _of_single_turns(run.manifest)):
                 for name, found in _labels(run, path):
                     taught[f"{name} ({path.name})" if name in taught else name] = found
     return taught
@@ -224,7 +237,13 @@ def stage_folders(folder: Path) -> list[Path]:
     return found
 
 
-def _stage(path: Path, manifest: Mapping[str, Any]) -> Stage:
+def _of_single_turns(manifest: Mapping[str, Any]) -> bool:
+    settings = manifest.get("settings") or {}
+    return manifest.get("stage") == "candidates" or settings.get("turns") == "last"
+
+
+def _stage(path: Path, run: Run) -> Stage:
+    manifest = run.manifest
     return Stage(
         path.name,
         str(manifest.get("stage", "")),
@@ -233,6 +252,7 @@ def _stage(path: Path, manifest: Mapping[str, Any]) -> Stage:
         {**(manifest.get("versions") or {}), "commit": manifest.get("commit")},
         str(manifest.get("started") or ""),
         str(manifest.get("finished") or ""),
+        tuple(run.rubrics()),
     )
 
 
@@ -299,20 +319,32 @@ def interval_of(values: Values, binary: bool, seed: int) -> Interval:
 
 
 def _compare(taught: Mapping[str, Lessons], pairs: Iterable[tuple[str, str]], seed: int) -> Iterator[Comparison]:
+    measures = [MEASURES[name] for name in PRIMARY]
     for first, second in pairs:
-        both = {measure: (taught[first].values[measure], taught[second].values[measure]) for measure in PRIMARY}
-        found = (paired(MEASURES[measure], *values) for measure, values in both.items())
-        judgements = judge((one for one in found if one), seed=seed)
-        for measure, (before, after) in both.items():
-            shared = sorted(before.keys() & after.keys())
-            if not shared:
-                continue
-            old, new = [before[lesson] for lesson in shared], [after[lesson] for lesson in shared]
-            judgement = judgements[measure]
-            clusters = [problem for problem, _ in shared]
-            interval = paired_interval(old, new, clusters=clusters, seed=stable_seed("pair", seed, measure))
-            means = sum(old) / len(old), sum(new) / len(new)
-            yield Comparison(measure, first, second, *means, interval, judgement.adjusted, judgement.verdict)
+        yield from compared(measures, (first, taught[first].values), (second, taught[second].values), seed)
+
+
+def compared(
+    measures: Sequence[Measure],
+    first: tuple[str, Mapping[str, Values]],
+    second: tuple[str, Mapping[str, Values]],
+    seed: int,
+) -> Iterator[Comparison]:
+    """Two tutors in all of these measures, which are tested together; each as its label and its values by measure."""
+    both = {measure: (first[1][measure.name], second[1][measure.name]) for measure in measures}
+    found = (paired(measure, *values) for measure, values in both.items())
+    judgements = judge((one for one in found if one), seed=seed, primary=[measure.name for measure in measures])
+    for measure, (before, after) in both.items():
+        shared = sorted(before.keys() & after.keys())
+        if not shared:
+            continue
+        old, new = [before[lesson] for lesson in shared], [after[lesson] for lesson in shared]
+        judgement = judgements[measure.name]
+        clusters = [problem for problem, _ in shared]
+        interval = paired_interval(old, new, clusters=clusters, seed=stable_seed("pair", seed, measure.name))
+        means = sum(old) / len(old), sum(new) / len(new)
+        names = measure.name, first[0], second[0]
+        yield Comparison(*names, *means, interval, judgement.adjusted, judgement.verdict)
 
 
 def _side_by_side(taught: Mapping[str, Lessons], pair: tuple[str, str], count: int) -> tuple[SideBySide, ...]:

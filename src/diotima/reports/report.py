@@ -10,6 +10,7 @@ own charts are markup.
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,15 +21,16 @@ from diotima import settings as base
 from diotima.classroom.tutors import BLIND
 from diotima.dialogue import TUTOR
 from diotima.errors import RunError, SettingsError
-from diotima.reports.charts import Chart, bar_charts, curve_charts, transfer_chart
 from diotima.reports.collect import Findings, Taught, collect
+from diotima.reports.figures import Figure, curve_figures, lesson_figures
+from diotima.reports.judged_figures import cross_table, judged_figures, judged_sentences, judged_verdict, plain_under
+from diotima.reports.judged_sets import UnderRubric, judged_sets
 from diotima.reports.measures import MEASURES
+from diotima.reports.pair_sets import PairSet, pair_figure, pair_sets
 from diotima.reports.tables import (
     CONDUCT,
     OUTCOMES,
-    Table,
     comparison_table,
-    curve_table,
     legend,
     measured,
     percent,
@@ -69,13 +71,29 @@ class Settings(base.Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """Charts that belong together, and the same figures as a table."""
+class Page:
+    """All that a page is about: what came of lessons and training, what judges said, and sets of pairs."""
 
-    title: str
-    note: str
-    charts: tuple[Chart, ...]
-    table: Table
+    lessons: Findings
+    judged: tuple[UnderRubric, ...]
+    pairs: tuple[PairSet, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for the top: about what students learned, and only without an examination about scores."""
+        if self.judged and not self.lessons.examinations:
+            return judged_verdict(self.judged[0])
+        return verdict(self.lessons)
+
+    @property
+    def summary(self) -> list[str]:
+        """The figures behind it."""
+        return [*summary(self.lessons), *(sentence for found in self.judged for sentence in judged_sentences(found))]
+
+    @property
+    def cautions(self) -> list[str]:
+        """On judges that are not neutral, each once."""
+        return list(dict.fromkeys(caution for found in self.judged for caution in found.cautions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +139,38 @@ def run(settings: Settings) -> Path:
             "name as many, in the same order"
         )
     pairs = tuple(zip(settings.before, settings.after, strict=True))
-    findings = collect(settings.run, pairs=pairs, blind=settings.blind, lessons=settings.lessons, seed=settings.seed)
-    if not findings.pairs and settings.model_fields_set & {"before", "after"}:
-        labels = ", ".join(examination.label for examination in findings.examinations) or "none"
-        raise SettingsError(f"No pair of before and after was examined in {settings.run}; its tutors are: {labels}")
+    found = read(settings, pairs)
+    known = [label for under in found.judged for label in under.labels]
+    paired = found.lessons.pairs or any(before in known and after in known for before, after in pairs)
+    if pairs and not paired and settings.model_fields_set & {"before", "after"}:
+        tutors = [*(examination.label for examination in found.lessons.examinations), *known]
+        labels = ", ".join(dict.fromkeys(tutors)) or "none"
+        raise SettingsError(
+            f"No pair of before and after was examined or judged in {settings.run}; its tutors are: {labels}"
+        )
     page = (settings.out or settings.run) / "report.html"
-    figures = {"verdict": verdict(findings), "summary": summary(findings), **plain(findings)}
+    figures = {
+        "verdict": found.verdict,
+        "summary": found.summary,
+        **plain(found.lessons),
+        "judged": [plain_under(under) for under in found.judged],
+        "pairs": [{"stage": one.name, **one.summary} for one in found.pairs],
+    }
     _write(page.with_suffix(".json"), json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
-    _write(page, html(findings, settings))
-    _print(findings, page)
+    _write(page, html(found, settings))
+    _print(found, page)
     return page
 
 
-def html(findings: Findings, settings: Settings) -> str:
+def read(settings: Settings, pairs: Sequence[tuple[str, str]]) -> Page:
+    """All that the page is about: lessons, training, judgements and sets of pairs."""
+    folder, seed, sets = settings.run, settings.seed, pair_sets(settings.run)
+    judged = judged_sets(folder, pairs, sets, seed)
+    found = collect(folder, pairs=pairs, blind=settings.blind, lessons=settings.lessons, seed=seed, turns=not judged)
+    return Page(found, judged, sets)
+
+
+def html(page: Page, settings: Settings) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -144,6 +181,7 @@ def html(findings: Findings, settings: Settings) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    findings = page.lessons
     examined = findings.examinations
     shown = [
         (
@@ -154,13 +192,14 @@ def html(findings: Findings, settings: Settings) -> str:
     ]
     return environment.get_template("report.html").render(
         title=settings.title or f"diotima report: {settings.run.resolve().name}",
-        verdict=verdict(findings),
-        summary=summary(findings),
+        verdict=page.verdict,
+        summary=page.summary,
         notes=findings.notes,
+        cautions=page.cautions,
         cards=_cards(findings),
         tutors=[tutor_table(examined, names) for names in (OUTCOMES, CONDUCT) if measured(examined, names)],
         compared=comparison_table(findings.comparisons) if findings.comparisons else None,
-        figures=_figures(findings),
+        figures=_figures(page),
         shown=shown,
         trained=findings.trained,
         thoughts=settings.thoughts,
@@ -188,45 +227,9 @@ def _cards(findings: Findings) -> list[Card]:
     ]
 
 
-def _figures(findings: Findings) -> list[Figure]:
-    figures = []
-    examined = findings.examinations
-    if bars := bar_charts(examined):
-        figures.append(
-            Figure(
-                "Against the reference tutors",
-                _colours(findings),
-                bars,
-                tutor_table(examined, ("leaked", "solved_sibling", "control_sibling")),
-            )
-        )
-    if transfer := transfer_chart(examined):
-        note = "A student can solve the same problem again by copying an answer that the tutor gave away. The sibling "
-        note += "has other numbers: far below the diagonal, lessons were copied and not learned."
-        figures.append(
-            Figure(
-                "Same problem, sibling problem",
-                note,
-                (transfer,),
-                tutor_table(examined, ("solved_same", "solved_sibling")),
-            )
-        )
-    for stage in findings.stages:
-        curves = [curve for curve in findings.curves if curve.stage == stage.name]
-        if charts := curve_charts(curves):
-            note = "Faint: each step. Bold: the mean of the ten steps around it; of fewer than twenty, each step."
-            figures.append(Figure(f"Learning curves: {stage.name}", note, charts, curve_table(curves)))
-    return figures
-
-
-def _colours(findings: Findings) -> str:
-    said = []
-    if findings.pairs:
-        before, after = ("the tutor before training", "after") if findings.trained else findings.pairs[0]
-        said.append(f"Orange is {before}, blue {after}; all others are grey.")
-    if findings.blind:
-        said.append("The paler ones never look at the student.")
-    return " ".join((*said, "Lines are 95% intervals."))
+def _figures(page: Page) -> list[Figure]:
+    judged = (figure for found in page.judged for figure in judged_figures(found))
+    return [*lesson_figures(page.lessons), *judged, *map(pair_figure, page.pairs), *curve_figures(page.lessons)]
 
 
 def _lesson(taught: Taught, thoughts: bool) -> Lesson:
@@ -277,17 +280,20 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def _print(findings: Findings, page: Path) -> None:
+def _print(found: Page, page: Path) -> None:
     from rich.console import Console
 
-    console = Console()
-    console.print(f"\n{verdict(findings)}", style="bold", markup=False)
-    for sentence in summary(findings):
+    console, findings = Console(), found.lessons
+    console.print(f"\n{found.verdict}", style="bold", markup=False)
+    for sentence in found.summary:
         console.print(sentence, markup=False, highlight=False)
-    for note in findings.notes:
+    judged = (note for under in found.judged for note in under.notes)
+    for note in dict.fromkeys([*findings.notes, *found.cautions, *judged]):
         console.print(f"Note: {note}.", style="yellow", markup=False, highlight=False)
     if findings.examinations:
         console.print()
         console.print(terminal(tutor_table(findings.examinations, brief=True)))
         console.print(legend(measured(findings.examinations)), style="dim", highlight=False)
+    for under in found.judged:
+        console.print(terminal(cross_table(under)))
     console.print(f"\nThe whole report, to read in a browser: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ valid score where not all have. Missing stays visible, as a dash or as a count; 
 of a table has at all gets no column.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -151,30 +151,33 @@ def _limits(measure: Measure, interval: Interval, digits: int, brief: bool) -> s
     return f"{interval.low:.2f}{DASH}{interval.high:.2f}"
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+def comparison_table(
+    comparisons: Sequence[Comparison],
+    measures: Mapping[str, Measure] = MEASURES,
+    caption: str = "Differences in percentage points, paired by lesson, with 95% intervals",
+) -> Table:
     """One row a pair of tutors, one column a measure: the difference, from what to what, and what it says."""
-    measures = [name for name in TUTOR_MEASURES if any(c.measure == name for c in comparisons)]
-    cells = {(c.first, c.second, c.measure): _difference(c) for c in comparisons}
-    columns = (
-        ("tutors", ""),
-        *((MEASURES[name].title, f"difference in percentage points of: {MEASURES[name].meaning}") for name in measures),
-    )
+    names = [name for name in measures if any(c.measure == name for c in comparisons)]
+    cells = {(c.first, c.second, c.measure): _difference(c, measures[c.measure]) for c in comparisons}
+    columns = (("tutors", ""), *((measures[name].title, f"difference of: {measures[name].meaning}") for name in names))
     rows = (
-        Row((Cell(f"{first} {ARROW} {second}"), *(cells.get((first, second, name), Cell(NONE)) for name in measures)))
+        Row((Cell(f"{first} {ARROW} {second}"), *(cells.get((first, second, name), Cell(NONE)) for name in names)))
         for first, second in dict.fromkeys((c.first, c.second) for c in comparisons)
     )
-    return Table("Differences in percentage points, paired by lesson, with 95% intervals", columns, tuple(rows))
+    return Table(caption, columns, tuple(rows))
 
 
-def _difference(comparison: Comparison) -> Cell:
-    known = comparison.verdict != EQUAL and not isnan(comparison.interval.low)
+def _difference(comparison: Comparison, measure: Measure) -> Cell:
+    interval = comparison.interval
+    low, high = (change_text(measure, limit) for limit in (interval.low, interval.high))
+    first, second = (value_text(measure, mean) for mean in (comparison.first_mean, comparison.second_mean))
     lines = (
-        *([difference_text(comparison.interval)] if known else []),
-        f"{percent(comparison.first_mean)} {ARROW} {percent(comparison.second_mean)}",
+        *([f"{low} to {high}"] if comparison.verdict != EQUAL and NONE not in (low, high) else []),
+        f"{first} {ARROW} {second}",
         comparison.verdict,
-        f"p {p_text(comparison.p)}, n={comparison.interval.n}",
+        f"p {p_text(comparison.p)}, n={interval.n}",
     )
-    return Cell(points(comparison.interval.mean), "\n".join(lines))
+    return Cell(change_text(measure, interval.mean), "\n".join(lines))
 
 
 def curve_table(curves: Sequence[Curve], rows: int = 12) -> Table:
@@ -292,24 +295,26 @@ def plain(findings: Findings) -> dict[str, Any]:
             }
             for e in ordered(findings.examinations)
         ],
-        "comparisons": [
-            {
-                "first": c.first,
-                "second": c.second,
-                "measure": c.measure,
-                "first_mean": c.first_mean,
-                "second_mean": c.second_mean,
-                "difference": plain_interval(c.interval),
-                "p_holm": None if isnan(c.p) else c.p,
-                "verdict": c.verdict,
-            }
-            for c in findings.comparisons
-        ],
+        "comparisons": [plain_comparison(c) for c in findings.comparisons],
         "stages": [
             {"name": s.name, "stage": s.what, "seed": s.seed, "started": s.started, "finished": s.finished}
             for s in findings.stages
         ],
         "notes": list(findings.notes),
+    }
+
+
+def plain_comparison(one: Comparison) -> dict[str, Any]:
+    """A comparison as JSON can hold it."""
+    return {
+        "first": one.first,
+        "second": one.second,
+        "measure": one.measure,
+        "first_mean": one.first_mean,
+        "second_mean": one.second_mean,
+        "difference": plain_interval(one.interval),
+        "p_holm": None if isnan(one.p) else one.p,
+        "verdict": one.verdict,
     }
 
 

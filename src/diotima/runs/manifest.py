@@ -42,7 +42,9 @@ def refuse_changes(folder: Path, before: Mapping[str, Any], after: Mapping[str, 
     """Raise RunError, naming every field that differs, unless both manifests mean the same run."""
     if before["fingerprint"] == after["fingerprint"]:
         return
-    keys = ("stage", "seed", "settings")
+    if before["stage"] != after["stage"]:
+        raise RunError(f"{folder} is a run of {before['stage']}, not of {after['stage']}: choose another folder")
+    keys = ("seed", "settings")
     changes = differences({key: before[key] for key in keys}, {key: after[key] for key in keys})
     fork = f" (with --fork {folder} what is still the same is not asked again)" if after["stage"] in FORKED else ""
     raise RunError(

@@ -132,6 +132,20 @@ class Run:
         self._added.add((label, dialogue.problem.id, dialogue.seed))
         self._grew()
 
+    def replace(self, dialogue: Dialogue, label: str = "") -> None:
+        """Store a dialogue that goes on in the place of what is stored of it, at once and in one piece.
+
+        Its scores and judgements go with what it was. Raises RunError if it cannot be written.
+        """
+        which = (label, dialogue.problem.id, dialogue.seed)
+
+        def put(db: apsw.Connection) -> None:
+            db.execute("DELETE FROM dialogues WHERE label = ? AND problem_id = ? AND seed = ?", which)
+            insert_record(db, Record(label, dialogue, {}))
+
+        self._post(put)
+        self.flush()
+
     def metric(self, step: int, name: str, value: float) -> None:
         """Store one number of a training step; the same step again replaces it, as after a resume."""
         row = (name, step, float(value))
@@ -253,6 +267,11 @@ class Run:
             if self._judged()
             else []
         )
+
+    def judges(self, rubric_fingerprint: str) -> list[str]:
+        """Who judged here under one rubric, in alphabetical order."""
+        said = "SELECT DISTINCT judge FROM judgements WHERE rubric_fingerprint = ? ORDER BY 1"
+        return [judge for (judge,) in self._rows(said, (rubric_fingerprint,))] if self._judged() else []
 
     def metrics(self) -> dict[str, list[tuple[int, float]]]:
         """Every metric as a list of (step, value), ordered by step."""

@@ -22,6 +22,7 @@ class Criterion:
     """One thing that a judge answers.
 
     ``labels``: what may come out, and the credit of each (None where it has none); empty for a number or a text.
+    ``ordered``: whether three labels or more go from one end to the other, so that neighbours nearly agree.
     ``offers``: what the judge may say; the labels, but in a comparison the names of the turns.
     ``scale``: the lowest and the highest whole number; the credit of x is (x - ``zero``) / (highest - ``zero``).
     ``merge``: labels that count as another one where agreement is lenient. ``text``: free text, the judge's reasoning.
@@ -35,6 +36,7 @@ class Criterion:
     zero: int = 0
     merge: Mapping[str, str] = field(default_factory=dict, hash=False)
     text: bool = False
+    ordered: bool = True
 
     @property
     def credits(self) -> tuple[Fraction, ...]:

@@ -34,6 +34,8 @@ class CriterionFields(Settings):
     """Labels that count as another one where agreement with people is lenient."""
     text: bool = False
     """The answer is free text, the judge's reasoning."""
+    ordered: bool = True
+    """Whether labels stand in an order, for better or worse; false where they are merely different."""
 
     def criterion(self, name: str, where: str) -> Criterion:
         """The criterion itself. Raises PromptError."""
@@ -50,6 +52,8 @@ class CriterionFields(Settings):
                 )
         elif self.zero is not None:
             raise PromptError(f"{place}: zero belongs to a scale; labels say their credit themselves")
+        if not self.ordered and not self.labels:
+            raise PromptError(f"{place}: ordered belongs to labels; leave it out")
         labels: dict[str, Fraction | None] = (
             {label: _fraction(credit, f"{place}.{label}") for label, credit in self.labels.items()}
             if isinstance(self.labels, dict)
@@ -61,7 +65,7 @@ class CriterionFields(Settings):
         for label in (*self.merge, *self.merge.values()):
             _known(label, labels, f"{place}.merge")
         offers = tuple(OUTCOMES) if set(labels) == set(OUTCOMES.values()) else tuple(labels)
-        return Criterion(name, self.about, labels, offers, self.scale, zero, self.merge, self.text)
+        return Criterion(name, self.about, labels, offers, self.scale, zero, self.merge, self.text, self.ordered)
 
 
 class MeasureFields(Settings):
@@ -92,6 +96,8 @@ class FrontMatter(Settings):
     """What the judge answers, in this order."""
     measures: dict[str, MeasureFields] = {}
     """What follows from the answers; the first stands for all."""
+    leaks: dict[str, str] = {}
+    """The label of a criterion by which the judge says that the answer was given away: {reveal_answer: 'yes'}."""
     combine: Combine = "mean"
     """What several samples, or judges, come to."""
     samples: int = Field(1, ge=1)
@@ -111,6 +117,7 @@ class FrontMatter(Settings):
         """
         criteria = {name: fields.criterion(name, where) for name, fields in self.criteria.items()}
         self._check(criteria.values(), where)
+        _known_labels(self.leaks, criteria, f"{where}: leaks")
         named = {*self.measures, *(measure.of for measure in self.measures.values() if not measure.where)}
         own = [name for name, criterion in criteria.items() if criterion.credits and name not in named]
         fields = {**self.measures, **{name: MeasureFields(of=name) for name in own}}
@@ -127,11 +134,11 @@ class FrontMatter(Settings):
         if sum(criterion.text for criterion in criteria) > 1:
             raise PromptError(f"{where}: only one criterion can be the judge's reasoning (text: true)")
         for criterion in criteria:
-            compares = criterion.offers == tuple(OUTCOMES)
-            if not criterion.text and compares != (self.judges == "comparison"):
-                raise PromptError(
-                    f"{where}: criteria.{criterion.name}: only a comparison has the labels win, tie and lost"
-                )
+            compares, place = criterion.offers == tuple(OUTCOMES), f"{where}: criteria.{criterion.name}"
+            if compares and self.judges != "comparison":
+                raise PromptError(f"{place}: win, tie and lost are labels of a comparison")
+            if not compares and self.judges == "comparison" and not criterion.text:
+                raise PromptError(f"{place}: a comparison has the labels win, tie and lost, and no others")
         if self.lenient and self.judges == "comparison":
             raise PromptError(f"{where}: a comparison cannot be lenient: another word than A, B or same says nothing")
 
@@ -146,7 +153,7 @@ def read_front_matter(meta: Mapping[str, Any], where: str) -> FrontMatter:
 
 def refuse_booleans(told: object, where: str, key: object = "") -> None:
     """YAML takes a bare yes, no, on or off for a truth value, which no label is. Raises PromptError."""
-    if isinstance(told, bool) and key not in ("lenient", "text"):
+    if isinstance(told, bool) and key not in ("lenient", "text", "ordered"):
         raise PromptError(f"{where}: a bare yes, no, on or off is a truth value in YAML; put labels in quotes ('yes')")
     if isinstance(told, Mapping):
         for inner, value in told.items():
@@ -171,9 +178,8 @@ def measure_from(name: str, told: MeasureFields, criteria: Mapping[str, Criterio
         _known(criterion, criteria, place)
         if not criteria[criterion].credits:
             raise PromptError(f"{place}: {criterion} has no credit; give its labels some (labels: {{good: 1, bad: 0}})")
-    for criterion, label in (*told.share.items(), *told.where.items()):
-        _known(criterion, criteria, place)
-        _known(label, criteria[criterion].labels, f"{place}.{criterion}")
+    for labels in (told.share, told.where):
+        _known_labels(labels, criteria, place)
     return Measure(name, weights, told.share, told.where, told.better)
 
 
@@ -182,6 +188,13 @@ def _fraction(told: str | int | float, where: str) -> Fraction:
         return Fraction(str(told))
     except (ValueError, ZeroDivisionError):
         raise PromptError(f"{where} = {told!r} is no number; write 1, 0.25 or 1/4") from None
+
+
+def _known_labels(told: Mapping[str, str], criteria: Mapping[str, Criterion], where: str) -> None:
+    """Raise PromptError unless these are labels of the criteria."""
+    for criterion, label in told.items():
+        _known(criterion, criteria, where)
+        _known(label, criteria[criterion].labels, f"{where}.{criterion}")
 
 
 def _known(name: str, names: Mapping[str, Any], where: str) -> None:

@@ -9,7 +9,7 @@ asked for again. What still cannot be read is missing: invalid, refused or error
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -43,6 +43,26 @@ class Judge(Protocol):
         ...
 
 
+async def ask(judges: Iterable[Judge], cases: Iterable[Case], rubric: Rubric, samples: int) -> list[Judgement]:
+    """What all judges say of all cases, ``samples`` times each: case by case, judge by judge; asked at the same time.
+
+    Raises the first failure, see `Judge`, but not before all are answered: the others are paid for and booked by then.
+    """
+    asked = [judge.judge(case, rubric, sample) for case in cases for judge in judges for sample in range(samples)]
+    said = await asyncio.gather(*asked, return_exceptions=True)
+    judgements = []
+    for one in said:
+        if isinstance(one, BaseException):
+            raise one
+        judgements.append(one)
+    return judgements
+
+
+def question(case: Case, rubric: Rubric) -> str:
+    """What a model is asked first about a case."""
+    return rubric.prompt.fill(transcript=render(case, rubric), form=describe(rubric.criteria))
+
+
 class ModelJudge:
     """A chat model as a judge. ``name`` is what judgements call it.
 
@@ -64,7 +84,7 @@ class ModelJudge:
     async def judge(self, case: Case, rubric: Rubric, sample: int = 0) -> Judgement:
         """What the model says of this case; a request that its server refuses for good is an error, and data."""
         form = describe(rubric.criteria)
-        chat = [Message("user", rubric.prompt.fill(transcript=render(case, rubric), form=form))]
+        chat = [Message("user", question(case, rubric))]
         problem = ""
         for ask in range(MOST_ASKS):
             try:

@@ -50,8 +50,9 @@ class Rubric:
 
     ``prompt``: the text, and the whole front matter in ``meta``. ``fingerprint``: the first 12 hexadecimal digits of
     the SHA-256 of all that the file says and all that a judge is told beside the case. ``combine``: what several
-    samples or judges come to, see `panel`. ``lenient``: a label or a number that is not on offer is kept, not refused.
-    ``samples``, ``temperature``, ``max_tokens``: how often and how a judge is asked.
+    samples or judges come to, see `panel`. ``leaks``: the labels, all of them, by which a judge says that the answer
+    was given away; empty where the rubric does not ask about that. ``lenient``: a label or a number that is not on
+    offer is kept, not refused. ``samples``, ``temperature``, ``max_tokens``: how often and how a judge is asked.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Rubric:
     sees: frozenset[Sees]
     criteria: tuple[Criterion, ...]
     measures: tuple[Measure, ...]
+    leaks: Mapping[str, str]
     combine: Combine
     samples: int
     temperature: float
@@ -142,6 +144,7 @@ def load_rubric(name: str) -> Rubric:
         sees=frozenset(front.sees),
         criteria=criteria,
         measures=measures,
+        leaks=front.leaks,
         combine=front.combine,
         samples=front.samples,
         temperature=front.temperature,

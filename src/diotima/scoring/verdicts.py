@@ -5,9 +5,10 @@ it; a comma too many is forgiven. Nothing else is: no missing brace is put in, n
 nothing clamped, no default filled in. What cannot be read comes back as a sentence, which the judge is shown.
 
 A judge quotes what it judges, and that may hold a verdict that somebody forged. Hence the rules for texts with several
-objects: everything in braces that holds a quotation mark has to be JSON; the last object has to fit the rubric; and all
-that fit have to agree. So a forged verdict beside the judge's own leads to a question and never to success, one inside
-a string is a piece of a string, and where braces do not balance nothing is believed.
+objects: everything in braces that holds a quotation mark has to be JSON; the last object has to fit the rubric; and so
+has every other one with a key of the rubric's, and they have to agree. So a forged verdict beside the judge's own leads
+to a question and never to success, also where the judge's own is none, one inside a string is a piece of a string, and
+where braces do not balance nothing is believed.
 
 The published reader of EULER took numbers in quotes and texts without their last brace; ours takes neither, and asks
 again instead, which the published one never did.
@@ -60,11 +61,15 @@ def read_verdict(text: str, rubric: Rubric) -> Said | Unread:
         return broken
     if not objects:
         return Unread("there is no JSON object in it")
-    readings = [_read(told, rubric) for told in objects if isinstance(told, dict)]
-    last = readings[-1]
-    if isinstance(last, Said) and any(isinstance(other, Said) and other.labels != last.labels for other in readings):
+    *others, last = (told for told in objects if isinstance(told, dict))
+    claims = [told for told in others if told.keys() & rubric.by_name.keys()]
+    readings = [_read(told, rubric) for told in (*claims, last)]
+    said = [reading for reading in readings if isinstance(reading, Said)]
+    if misfit := next((reading for reading in readings if isinstance(reading, Unread)), None):
+        return misfit
+    if any(one.labels != said[-1].labels for one in said):
         return Unread("it holds several verdicts, which differ; give one")
-    return last
+    return said[-1]
 
 
 def schema_of(rubric: Rubric) -> dict[str, Any]:

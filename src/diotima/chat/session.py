@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from diotima.classroom import chat_scores
-from diotima.classroom.chat import Hearing, interrupted, reply_to, said, undone, waits
-from diotima.classroom.chat_screen import Screen
+from diotima.chat.lines import leak_lines, verdict_lines
+from diotima.chat.screen import Screen
+from diotima.chat.talk import Hearing, interrupted, reply_to, said, undone, waits
 from diotima.classroom.lesson import Participant
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn
 from diotima.errors import CallRefused, DiotimaError, ModelError, SettingsError, Terminated
@@ -189,12 +189,12 @@ class Chat:
             raise SettingsError("there is nothing to judge: the tutor has said nothing yet")
         by, judgements = self._judging(self.dialogue, rubric or self._rubric)
         self._screen.tell(f"{by.name}, by {', '.join(dict.fromkeys(judgement.judge for judgement in judgements))}")
-        for line in chat_scores.verdict_lines(judgements, combine(by, judgements)):
+        for line in verdict_lines(judgements, combine(by, judgements)):
             self._screen.tell(line)
 
     def leak(self, _: str) -> None:
         """What the tutor has given away."""
-        for line in chat_scores.leak_lines(self.dialogue):
+        for line in leak_lines(self.dialogue):
             self._screen.tell(line)
 
     def quit(self, _: str) -> None:

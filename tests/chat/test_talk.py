@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diotima.classroom.chat import Hearing, interrupted, reply_to, said, undone, waits
+from diotima.chat.talk import Hearing, interrupted, reply_to, said, undone, waits
 from diotima.classroom.roles import Role
 from diotima.dialogue import TUTOR, Dialogue, Message, Turn, split_reply
 from diotima.errors import ModelError

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from diotima.classroom.chat_session import Chat, Keeping
+from diotima.chat.session import Chat, Keeping
 from diotima.classroom.roles import Role
 from diotima.dialogue import TUTOR, Dialogue, Message
 from diotima.errors import CallRefused, ModelError

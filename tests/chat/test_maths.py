@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diotima.classroom.plain_maths import LONGEST, readable, settled
+from diotima.chat.maths import LONGEST, readable, settled
 
 
 @pytest.mark.parametrize(

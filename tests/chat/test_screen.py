@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diotima.classroom.chat_screen import Screen, Speech, harmless
+from diotima.chat.screen import Screen, Speech, harmless
 
 
 def spoken(*pieces: str, width: int | None = None, column: int = 0, plain: bool = False) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from servers.scripted import Script, ScriptedServer
 
-from diotima.classroom import chat_command, chat_session
-from diotima.classroom.chat_command import Settings, run
+from diotima.chat import command, session
+from diotima.chat.command import Settings, run
 from diotima.classroom.roles import Role
 from diotima.dialogue import TUTOR, Dialogue, Turn
 from diotima.errors import ModelError, PromptError, RunError, SettingsError
@@ -156,8 +156,8 @@ def test_the_prompt_lacks_what_a_problem_in_words_has_not(
     type_in()
     settings = {"tutor": "scripted/copier", "tutor_prompt": str(prompt), "tutor_sees": "answer"}
     tutor = Role(TUTOR, None, load_prompt(str(prompt)), sees="answer")  # type: ignore[arg-type]
-    assert list(chat_command.lacking(tutor, Problem("p", "q", "5"))) == []
-    (told,) = chat_command.lacking(tutor, Problem("p", "q", ""))
+    assert list(command.lacking(tutor, Problem("p", "q", "5"))) == []
+    (told,) = command.lacking(tutor, Problem("p", "q", ""))
     assert "uses the answer, which this problem has not" in told
     assert "--answer TEXT" in told
     with pytest.raises(SettingsError, match="there is no tutor scripted/copier"):
@@ -204,7 +204,7 @@ def test_what_the_student_says_is_stored_before_the_tutor_is_asked(
     type_in: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking = Looking(tmp_path / "chat")
-    monkeypatch.setattr(chat_command, "cast_early", lambda *_: looking)
+    monkeypatch.setattr(command, "cast_early", lambda *_: looking)
     type_in("one", "two")
     chat(out=looking.folder, answer="15")
     assert looking.found == [["one"], ["one", "Why?", "two"]]
@@ -214,7 +214,7 @@ def test_every_command_is_in_the_help(type_in: Callable[..., None], capsys: pyte
     type_in("/help")
     chat()
     shown = capsys.readouterr().out
-    assert all(f"/{name}" in shown and command.about in shown for name, command in chat_session.COMMANDS.items())
+    assert all(f"/{name}" in shown and one.about in shown for name, one in session.COMMANDS.items())
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +251,7 @@ def test_over_a_pipe_a_model_that_fails_is_raised(
 
 
 def test_in_a_terminal(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from diotima.classroom.chat_command import *; "
+    code = "from pathlib import Path; from diotima.chat.command import *; "
     code += (
         f"run(Settings(tutor='scripted/parrot', problem='Half of 6?', answer='3', out=Path({str(tmp_path / 'c')!r})))"
     )

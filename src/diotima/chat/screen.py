@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from diotima.classroom.plain_maths import readable, settled
+from diotima.chat.maths import readable, settled
 from diotima.problems.list_command import visible
 from diotima.runs.status import shown
 

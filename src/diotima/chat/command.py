@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-import apsw
 from pydantic import NonNegativeFloat
 
-from diotima.classroom.casting import LessonSettings, as_recorded, cast_early, cast_fingerprints, cast_tutor
-from diotima.classroom.chat_problem import AboutSettings, lacking, problem_of
-from diotima.classroom.chat_screen import Screen
-from diotima.classroom.chat_session import Chat, Judging, Keeping, ended
+from diotima.chat.problem import AboutSettings, lacking, problem_of
+from diotima.chat.screen import Screen
+from diotima.chat.session import Chat, Judging, Keeping, ended
+from diotima.classroom.casting import TutorSettings, as_recorded, cast_early, cast_tutor, tutor_fingerprints
 from diotima.classroom.judges import JudgeSettings, cast_judge, cautions
 from diotima.classroom.syllabus import problems_fingerprint
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, stable_seed
@@ -27,22 +27,24 @@ from diotima.errors import SettingsError
 from diotima.models.calls import Calls
 from diotima.models.services import without_urls
 from diotima.problems.problem import Problem
-from diotima.runs.records import Record, insert_record
 from diotima.runs.run import Run
 from diotima.score import Judgement
 from diotima.scoring.case import cases_of
+from diotima.scoring.judge import ask
 from diotima.scoring.rubric import Rubric, load_rubric
 
 _DECIDES = {"tutor", "temperature", "tutor_prompt", "tutor_sees", "tutor_max_tokens", "student_names"}
 
 
-class Settings(AboutSettings, JudgeSettings, LessonSettings):
+class Settings(AboutSettings, JudgeSettings, TutorSettings):
     """Who talks to whom, and how it is shown."""
 
     tutor: str
     """The tutor: tiny, a model's folder, hf/NAME, vllm/NAME, openrouter/NAME, scripted/guide ..."""
     temperature: NonNegativeFloat = 1.0
     """Temperature of a model's replies, 0 is greedy."""
+    opens: Literal["tutor", "student"] = STUDENT
+    """Who speaks first: you are the student."""
     rubric: str = "euler"
     """What /score goes by: a rubric's name, or a file."""
     thoughts: bool = False
@@ -84,7 +86,7 @@ def _kept(settings: Settings, dialogue: Dialogue, calls: Calls) -> Iterator[tupl
 
     def copy(dialogue: Dialogue, folder: Path) -> None:
         with _begin(settings, dialogue.problem, calls, folder) as record:
-            _replace(record, _label(settings), ended(dialogue))
+            record.replace(ended(dialogue), _label(settings))
             record.finish()
 
     if settings.out is None:
@@ -95,7 +97,7 @@ def _kept(settings: Settings, dialogue: Dialogue, calls: Calls) -> Iterator[tupl
         earlier = next((one.dialogue for one in record.records(_label(settings))), dialogue)
         yield (
             replace(earlier, stop=""),
-            Keeping(settings.out, lambda dialogue: _replace(record, _label(settings), dialogue), copy),
+            Keeping(settings.out, lambda dialogue: record.replace(dialogue, _label(settings)), copy),
         )
         record.finish()
 
@@ -106,21 +108,9 @@ def _begin(settings: Settings, problem: Problem, calls: Calls, folder: Path) -> 
         **as_recorded(settings, settings.model_dump(mode="json", include=_DECIDES)),
         "student": "a person",
         "problems_fingerprint": problems_fingerprint([problem]),
-        **cast_fingerprints(settings, settings.tutor, calls=calls),
+        **tutor_fingerprints(settings, settings.tutor, calls=calls),
     }
     return Run.create(folder, stage="chat", settings=made_of, seed=settings.seed)
-
-
-def _replace(record: Run, label: str, dialogue: Dialogue) -> None:
-    """Keep a dialogue that goes on in the place of what was kept of it before, at once and in one piece."""
-
-    def put(db: apsw.Connection) -> None:
-        which = (label, dialogue.problem.id, dialogue.seed)
-        db.execute("DELETE FROM dialogues WHERE label = ? AND problem_id = ? AND seed = ?", which)
-        insert_record(db, Record(label, dialogue, {}))
-
-    record._post(put)
-    record.flush()
 
 
 def _judging(settings: Settings, calls: Calls) -> Judging:
@@ -133,13 +123,8 @@ def _judging(settings: Settings, calls: Calls) -> Judging:
         if rubric.judges == "comparison":
             raise SettingsError(f"rubric {rubric.name} compares two turns, and here is one; /score euler judges one")
         judges = [cast_judge(judge, settings, calls, rubric) for judge in settings.judge]
-        (case,) = cases_of(dialogue, rubric, turns="last")
-
-        async def asked() -> list[Judgement]:
-            samples = range(settings.samples or rubric.samples)
-            return [await judge.judge(case, rubric, sample) for judge in judges for sample in samples]
-
-        return rubric, calls.conduct(asked())
+        cases = cases_of(dialogue, rubric, turns="last")
+        return rubric, calls.conduct(ask(judges, cases, rubric, settings.samples or rubric.samples))
 
     return judged
 
