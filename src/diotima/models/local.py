@@ -17,9 +17,10 @@ from diotima.dialogue import Message, Tokens
 from diotima.errors import ModelError
 from diotima.models.adapted import base_of, first_line, is_adapter, is_prefix, with_adapter
 from diotima.models.batching import Batcher
-from diotima.models.chat import Reply, Sampling, Usage
+from diotima.models.chat import Reply, Sampling
 from diotima.models.generation import Context, Layers, Sampled, check_prefix, sample_replies
 from diotima.models.template import ChatFormat
+from diotima.models.token_model import ids_before, reply_after
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,7 +43,7 @@ class LocalModel:
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.format = ChatFormat(tokenizer, name, _ends(model))
+        self.format = chat_format(model, tokenizer, name)
         if is_prefix(model):
             check_prefix(model, name)
         self._caches = _Caches(_cache_bytes(model) if cache_bytes is None else cache_bytes)
@@ -50,22 +51,13 @@ class LocalModel:
 
     async def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """The next message, with its tokens. A dialogue whose tokens are known goes on from them."""
-        if sampling.stop or sampling.schema is not None:
-            raise ModelError("models in this process know no stop texts and no JSON schema")
-        begun = self.format.begun(sampling.begins)
-        ids = (*self.format.context(messages), *begun)
+        ids, begun = ids_before(self.format, messages, sampling)
         earlier = next((message.tokens for message in reversed(messages) if message.tokens), None)
         layers = self._caches.take((*earlier.prompt_ids, *earlier.reply_ids)) if earlier else None
         sampled = await self._batcher.ask(Context(ids, sampling, layers))
         if sampled.layers:
             self._caches.put((*ids, *sampled.ids), sampled.layers)
-        return Reply(
-            text=(sampling.begins if begun else "")
-            + self.format.text(sampled.ids[:-1] if sampled.ended else sampled.ids),
-            finish="stop" if sampled.ended else "length",
-            tokens=Tokens(ids, sampled.ids, sampled.logprobs),
-            usage=Usage(len(ids), len(sampled.ids)),
-        )
+        return reply_after(self.format, begun, Tokens(ids, sampled.ids, sampled.logprobs))
 
     def forget(self) -> None:
         """Drop all caches; due whenever the weights have changed."""
@@ -106,6 +98,11 @@ def _cache_bytes(model: "PreTrainedModel") -> int:
 
 def _size(layers: Layers) -> int:
     return sum(part.nbytes for layer in layers for part in layer)
+
+
+def chat_format(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> ChatFormat:
+    """How this model is talked to, by its tokenizer's template and its own settings."""
+    return ChatFormat(tokenizer, name, _ends(model))
 
 
 def _ends(model: "PreTrainedModel") -> list[int]:

@@ -50,16 +50,16 @@ class Server:
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def send(self, body: Mapping[str, Any], hear: Callable[[bytes], None] | None = None) -> Sent:
-        """Ask for a reply, once. With ``hear`` it is asked for in pieces, and every line of events is handed over."""
+    async def send(
+        self, body: Mapping[str, Any], hear: Callable[[bytes], None] | None = None, path: str = "/chat/completions"
+    ) -> Sent:
+        """Ask for a reply, once. With ``hear`` a chat's is asked for in pieces, and each line of events handed over."""
         import httpx2
 
         client = await self._opened()
         if hear is not None:
             return await self._settled(self._in_pieces(client, body, hear))
-        return await self._settled(
-            self._whole(client.post("/chat/completions", cast_to=httpx2.Response, body=dict(body)))
-        )
+        return await self._settled(self._whole(client.post(path, cast_to=httpx2.Response, body=dict(body))))
 
     async def get(self, path: str, seconds: float = CONNECT_SECONDS) -> Sent:
         """Read something of the server at a whole address, or at a path behind its own."""

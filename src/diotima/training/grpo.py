@@ -1,11 +1,14 @@
 """`diotima train grpo`: multi-turn GRPO in the classroom, through TRL.
 
-After PedagogicalRL (Dinucu-Jianu et al. 2025): the tutor teaches a simulated student, the student is examined after
-the lesson, and the tutor is rewarded if it can solve the problem and the answer was not given away. Departures: the
-loss mask comes from sampling and not from scanning templates; the leak is measured by a deterministic meter that knows
-the answer; the reward may be the sibling's; groups whose rewards do not differ are masked out; one processor will do.
+After PedagogicalRL (Dinucu-Jianu et al. 2025): the tutor teaches a frozen student, simulated or a model; judges read
+the lesson, the student is examined after it, and the tutor is rewarded if the problem is solved and nobody rejects the
+lesson (`training.assessment` has the settings, `scoring.rewards` the arithmetic). Departures: the loss mask comes from
+sampling and not from scanning templates; a deterministic meter that knows the answer may reject, too; the reward may be
+the sibling's; a lesson whose reward is not known is left out; groups whose rewards do not differ are masked out; one
+processor will do.
 
     diotima train grpo --model tiny --problems problems --out runs/grpo --trl.max_steps 40
+    diotima train grpo recipes/pedagogical-rl.yaml --out runs/pedagogical-rl
 """
 
 import logging
@@ -77,7 +80,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-UNUSED = ("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "use_vllm")
+UNUSED = ("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "vllm_structured_outputs_regex")
 """Fields of TRL's about how *it* generates; the classroom does, from the whole distribution that the loss assumes."""
 
 
@@ -91,7 +94,7 @@ def check(settings: Settings) -> Any:
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     from trl import GRPOConfig
 
-    from diotima.training import adapters, setup
+    from diotima.training import adapters, rollout_modes, setup
 
     for key in UNUSED:
         if key in settings.trl:
@@ -104,6 +107,7 @@ def check(settings: Settings) -> Any:
                 raise SettingsError(f"train grpo: {name} does nothing where credit = turn; take credit = lesson")
     own = {"output_dir": str(settings.out / "checkpoints"), "seed": settings.seed}
     own |= adapters.check(settings, settings.trl, "train grpo")
+    own |= rollout_modes.check(settings.rollouts, settings.adapter, settings.trl)
     args = setup.trl_config(GRPOConfig, DEFAULTS | own, settings.trl, "train grpo")
     lessons, step = args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps
     if args.save_strategy == "steps" and args.save_steps % (several := math.lcm(lessons, step) // step):
@@ -162,10 +166,11 @@ class Prepared:
 
 def prepare(settings: Settings) -> Prepared:
     """Load model and problems, and check TRL's settings; a mistake is told before anything is written."""
-    from diotima.training import adapters, setup
+    from diotima.training import adapters, rollout_modes, setup
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    rollout_modes.refuse_unready(settings.rollouts, args)
     folder = model_folder(settings.model)
     if args.beta and settings.adapter == "none" and is_adapter(folder):
         raise SettingsError(

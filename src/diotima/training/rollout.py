@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -22,20 +22,18 @@ from diotima.classroom.lesson import side_by_side
 from diotima.classroom.students import Student
 from diotima.classroom.syllabus import SyllabusSettings
 from diotima.dialogue import TUTOR, Dialogue, stable_seed
-from diotima.errors import CallFailed, ModelError, SettingsError, TrainingError
+from diotima.errors import CallFailed, ModelError, TrainingError
 from diotima.models.calls import Calls
+from diotima.models.chat import ChatModel
 from diotima.problems.problem import Problem
 from diotima.processes import is_first
 from diotima.runs.run import Run
 from diotima.scoring.rewards import reward_terms
 from diotima.training.assessment import Assessment, RewardSettings, penalty_at
 from diotima.training.credit import turn_advantages, turn_credits
+from diotima.training.rollout_modes import Mode, policy_of
 from diotima.training.rows import TrainingRow, silent_row, training_row
-from diotima.training.setup import in_parts
 from diotima.training.step_log import Held, Terms, keep_some, note
-
-if TYPE_CHECKING:
-    from diotima.models.local import LocalModel
 
 T = TypeVar("T")
 
@@ -56,6 +54,9 @@ class RolloutSettings(SyllabusSettings, RewardSettings):
     """How many lessons are kept of such a step."""
     seed: int = 0
     """Seed of the lessons and of the order of problems."""
+    rollouts: Mode = "process"
+    """Where the tutor speaks in training: process, by the weights that are trained; colocate, by a vLLM on the same
+    GPU; server, by a vllm serve elsewhere."""
 
 
 class Rollouts:
@@ -80,7 +81,7 @@ class Rollouts:
         self._calls = calls
         self._in_vain = 0  # steps in a row that taught nothing
         self.token_advantages: list[list[float]] = []
-        self._local: LocalModel | None = None
+        self._policy = policy_of(settings.rollouts)
 
     def prompts(self) -> list[dict[str, list[dict[str, str]]]]:
         """The data set for TRL: one prompt a problem."""
@@ -91,7 +92,7 @@ class Rollouts:
 
         Raises ModelError if most lessons were lost, and TrainingError if there has been nothing to learn for long.
         """
-        settings, step, local = self._settings, trainer.state.global_step, self._model(trainer)
+        settings, step = self._settings, trainer.state.global_step
         weights = replace(self._assessment.weights, penalty=penalty_at(settings.penalty, step))
         names = of_all([prompt[0]["problem"] for prompt in prompts])
         lessons = [
@@ -100,10 +101,8 @@ class Rollouts:
         ]
         first = trainer.accelerator.process_index * len(prompts)
         mine = slice(first, first + len(prompts))
-        training = local.model.training
-        local.model.train(False)
-        held = self._calls.conduct(self._hold(lessons[mine], local, trainer.args.temperature))
-        local.model.train(training)
+        with self._policy.speaking(trainer) as tutor:
+            held = self._calls.conduct(self._hold(lessons[mine], tutor, trainer.args.temperature))
         _refuse_if_most_are_lost(of_all([lesson.lost for lesson in held]), step + 1)
         scores = of_all([lesson.scores for lesson in held])
         terms = [reward_terms(one, weights) for one in scores]
@@ -113,7 +112,7 @@ class Rollouts:
                 keep_some(self._record, step + 1, held, settings.keep_lessons)
         if settings.shuffle_rewards:
             Random(stable_seed("shuffle", settings.seed, step)).shuffle(terms)
-        rows = [_row(lesson.dialogue, local.format.end_ids) for lesson in held]
+        rows = [_row(lesson.dialogue, tutor.format.end_ids) for lesson in held]
         lengths = of_all([len(row.prompt_ids) + len(row.completion_ids) for row in rows])
         if is_first():
             self._record.metric(step + 1, "dialogue_tokens", sum(lengths))
@@ -136,25 +135,9 @@ class Rollouts:
             "terms": terms[mine],
         }
 
-    def _model(self, trainer: Any) -> "LocalModel":
-        from diotima.models.local import LocalModel
-
-        if self._local is None:
-            policy = trainer.accelerator.unwrap_model(trainer.model)
-            if in_parts(policy):
-                raise SettingsError(
-                    "train grpo: with FSDP or ZeRO-3 no process has all of the tutor's weights, and it cannot teach; "
-                    "train it with DDP or ZeRO-2 (recipes/launch), and an adapter if that takes too much"
-                )
-            self._local = LocalModel(policy, trainer.processing_class, "the policy")
-        self._local.forget()
-        return self._local
-
-    async def _hold(
-        self, lessons: Sequence[tuple[Problem, int]], local: "LocalModel", temperature: float
-    ) -> list[Held]:
+    async def _hold(self, lessons: Sequence[tuple[Problem, int]], tutor: ChatModel, temperature: float) -> list[Held]:
         # TRL's temperature, nothing cut off: the loss takes the log-probabilities under this whole distribution.
-        classroom = furnish(model_role(local, self._part, self._settings, temperature), self._student, self._settings)
+        classroom = furnish(model_role(tutor, self._part, self._settings, temperature), self._student, self._settings)
 
         async def one(place: int) -> tuple[int, Held]:
             problem, seed = lessons[place]
