@@ -41,7 +41,9 @@ def test_documented_command_is_understood(page, line, monkeypatch, capsys):
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_recipe_has_valid_settings(path, tmp_path):
     if "stages" not in read_yaml(path):  # of one training, which its first lines show
-        module = import_module(cli.stages()[re.search(rf"diotima (train \w+) recipes/{path.name}", path.read_text())[1]])
+        module = import_module(
+            cli.stages()[re.search(rf"diotima (train \w+) recipes/{path.name}", path.read_text())[1]]
+        )
         module.check(load_settings(module.Settings, path, {"out": tmp_path}))
         return
     recipe = load_recipe(path, cli.stages())

@@ -10,7 +10,7 @@ from diotima.classroom.lesson import Classroom
 from diotima.classroom.teach import HoldingSettings
 from diotima.dialogue import Dialogue
 from diotima.errors import ModelError, ProblemFileError, PromptError, RunError, SettingsError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem, Step
 from diotima.runs.run import Run

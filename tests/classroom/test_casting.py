@@ -30,7 +30,7 @@ from diotima.errors import ModelError, PromptError, SettingsError
 from diotima.models.calls import Calls
 from diotima.models.chat import Sampling
 from diotima.models.endpoint import EndpointModel
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.models.scripted import ScriptedModel, queue_of
 from diotima.models.weights import weights_fingerprint
 from diotima.problems.problem import Problem

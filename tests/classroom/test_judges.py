@@ -18,7 +18,7 @@ from diotima.classroom.yardstick import Yardstick
 from diotima.dialogue import Dialogue, Message, Turn
 from diotima.errors import ModelError, SettingsError
 from diotima.models.calls import Calls
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.models.scripted import garbage
 from diotima.problems.problem import Problem
 from diotima.scoring.case import Case

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from diotima.delivery.convert import cuts_like_gpt2, words_of
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 
 
 def unknown(_):

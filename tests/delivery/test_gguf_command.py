@@ -9,7 +9,7 @@ from delivery.llama_cpp_stand_in import checkout
 from diotima.delivery.gguf_command import Settings, fitting, run
 from diotima.delivery.llama_cpp import LlamaCpp
 from diotima.errors import ModelError, RunError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 
 WIDE = {"embed": (1000, 512), "down": (512, 256), "norm": (512,)}
 

@@ -9,8 +9,8 @@ from diotima.delivery.chats import chats
 from diotima.delivery.go_template import found_pieces, go_template
 from diotima.delivery.parity import rendered
 from diotima.dialogue import Message
+from diotima.models.folders import TINY
 from diotima.models.local import load_tokenizer
-from diotima.models.opening import TINY
 
 CHATS = chats(Part("tutor/socratic", "question"))
 CHATML = (

@@ -10,7 +10,7 @@ from diotima.delivery.hub_command import Settings, publish, run
 from diotima.delivery.provenance import Data, Provenance, provenance
 from diotima.dialogue import Dialogue
 from diotima.errors import ModelError, RunError, SettingsError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem
 from diotima.runs.run import Run

@@ -7,7 +7,7 @@ from delivery.llama_cpp_stand_in import checkout
 
 from diotima.delivery.ollama_command import Settings, modelfile, run
 from diotima.errors import PromptError, RunError, SettingsError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 
 PROBLEM = {"problem": "Tom has 3: boxes of 4.", "answer": "12", "solution": "3 * 4 = 12"}
 

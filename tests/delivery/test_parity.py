@@ -12,8 +12,8 @@ from diotima.delivery.chats import chats
 from diotima.delivery.parity import compare, first_difference, rendered
 from diotima.dialogue import Message
 from diotima.errors import ModelError
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 
 PART = Part("tutor/tiny", "solution")
 FIRST = {"first": chats(PART)["a lesson's first turn"]}

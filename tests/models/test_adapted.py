@@ -15,9 +15,10 @@ from diotima.dialogue import Message  # noqa: E402
 from diotima.errors import ModelError  # noqa: E402
 from diotima.models.adapted import ADAPTER_FILE, BASE_FILE, save_adapter  # noqa: E402
 from diotima.models.chat import Sampling  # noqa: E402
+from diotima.models.folders import TINY  # noqa: E402
 from diotima.models.generation import Context, sample_replies  # noqa: E402
 from diotima.models.local import LocalModel, load_local  # noqa: E402
-from diotima.models.opening import TINY, open_model  # noqa: E402
+from diotima.models.opening import open_model  # noqa: E402
 
 from .conftest import new_model, new_tokenizer  # noqa: E402
 

@@ -14,8 +14,9 @@ from diotima.classroom.roles import Role
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Message, Turn
 from diotima.errors import ModelError
 from diotima.models.chat import Sampling
+from diotima.models.folders import model_folder
 from diotima.models.local import LocalModel, load_local
-from diotima.models.opening import model_folder, open_model
+from diotima.models.opening import open_model
 from diotima.problems.problem import Problem
 from diotima.prompt import Prompt
 from diotima.sandbox.world import World

@@ -10,8 +10,9 @@ import pytest
 from diotima.dialogue import Message
 from diotima.errors import ModelError
 from diotima.models.chat import Sampling
+from diotima.models.folders import TINY, model_folder
 from diotima.models.local import load_local
-from diotima.models.opening import TINY, model_folder, open_model
+from diotima.models.opening import open_model
 
 
 def test_a_factory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from servers.scripted import Fault, Script, Service, serving
 
 from diotima.errors import ModelError
 from diotima.models.calls import Calls
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.models.served import Served, ask_what_is_served
 from diotima.models.services import Endpoint, EndpointSettings, address_of
 from diotima.models.transport import Server

@@ -10,8 +10,8 @@ from diotima.classroom.learner import Learner
 from diotima.classroom.lesson import Classroom, side_by_side
 from diotima.classroom.work import wrong_steps
 from diotima.dialogue import TUTOR, raw_reply
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 from diotima.sandbox import pretrain
 from diotima.sandbox.demonstrations import DIAGNOSING, LEAKY, thinking_guide
 from diotima.sandbox.world import World, split_of

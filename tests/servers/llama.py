@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 
 VERSION = "0.3.36"
 """Of llama-cpp-python, whose sources hold those of llama.cpp."""

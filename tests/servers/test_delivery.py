@@ -11,7 +11,7 @@ from servers.llama import OTHER_SERVER, llama_server, program, tiny_gguf
 from diotima.delivery import check_command, gguf_command
 from diotima.delivery.llama_cpp import LlamaCpp
 from diotima.errors import ModelError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 
 pytestmark = [
     pytest.mark.servers,

@@ -20,8 +20,8 @@ from diotima.classroom.lesson import Classroom
 from diotima.classroom.roles import Role
 from diotima.dialogue import TUTOR, Message
 from diotima.models.chat import ChatModel, Reply, Sampling
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 from diotima.prompt import load_prompt
 from diotima.sandbox.world import World
 

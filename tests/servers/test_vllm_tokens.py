@@ -26,8 +26,8 @@ from diotima.classroom.roles import Role
 from diotima.dialogue import END_OF_CONVERSATION, TUTOR, Dialogue, Message, Tokens
 from diotima.errors import CallRefused
 from diotima.models.chat import ChatModel, Sampling
+from diotima.models.folders import TINY
 from diotima.models.local import LocalModel, chat_format, load_local
-from diotima.models.opening import TINY
 from diotima.models.token_endpoint import TokenEndpoint
 from diotima.models.token_model import TokenModel
 from diotima.prompt import load_prompt

@@ -14,8 +14,8 @@ from training.proofs import gradient, logprobs
 from diotima.classroom.teach import Settings as TeachSettings
 from diotima.classroom.teach import run as teach
 from diotima.errors import ModelError, SettingsError
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 from diotima.runs.run import Run
 from diotima.training import adapters, grpo, sft
 

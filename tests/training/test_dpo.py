@@ -17,8 +17,8 @@ from diotima.corpus.pair_set import Pair
 from diotima.dialogue import Dialogue, Turn, raw_reply
 from diotima.errors import RunError, SettingsError
 from diotima.models.chat import Sampling
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 from diotima.problems.files import read_problems
 from diotima.runs.run import Run
 from diotima.training import dpo

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Con
 
 from diotima.cli import main
 from diotima.errors import ModelError, SettingsError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.training.adapters import AdapterSettings, adapter_config
 from diotima.training.plan import Work, activations, flops, memory, shape_of
 from diotima.training.plan_command import Settings, run, trainings, work_of

@@ -14,7 +14,7 @@ from diotima.classroom.teach import Settings as TeachSettings
 from diotima.classroom.teach import run as teach
 from diotima.classroom.tutors import hint
 from diotima.cli import main
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.problems.files import read_problems
 from diotima.processes import count, own_folder, rank
 from diotima.runs.run import Run
@@ -64,7 +64,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from diotima.classroom.casting import Part
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.training.setup import Trained, in_parts, save_model
 
 state = PartialState(cpu=True)

@@ -10,8 +10,8 @@ from diotima.classroom.teach import Settings as TeachSettings
 from diotima.classroom.teach import run as teach
 from diotima.dialogue import TUTOR, raw_reply
 from diotima.errors import RunError, SettingsError
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 from diotima.runs.run import Run
 from diotima.training.sft import Settings, chosen_lessons, labelled_rows, run, with_tokens
 

@@ -12,8 +12,8 @@ from diotima.classroom.teach import run as teach
 from diotima.cli import stages
 from diotima.dialogue import Message
 from diotima.errors import ModelError, ProblemFileError, RunError, SettingsError
+from diotima.models.folders import TINY
 from diotima.models.local import load_local
-from diotima.models.opening import TINY
 from diotima.prompt import load_prompt
 from diotima.recipe import find_recipe, load_recipe, play
 from diotima.runs.run import Run

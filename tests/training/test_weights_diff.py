@@ -13,7 +13,7 @@ from training.weight_folders import digests, made, moved, recovered, weights, wr
 
 from diotima.cli import main
 from diotima.errors import ModelError, RunError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.training import weight_difference, weight_rewriting
 from diotima.training.tensor_files import TensorWriter
 

@@ -19,8 +19,8 @@ from diotima.dialogue import Message
 from diotima.errors import ModelError
 from diotima.models.adapted import save_adapter
 from diotima.models.chat import Sampling
+from diotima.models.folders import TINY
 from diotima.models.local import load_local, load_tokenizer, load_weights
-from diotima.models.opening import TINY
 
 Captured = pytest.CaptureFixture[str]
 LORA = peft.LoraConfig(r=2, lora_alpha=8, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")

@@ -27,7 +27,8 @@ from diotima.errors import ModelError, ProblemFileError, SettingsError
 from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel, Sampling
 from diotima.models.endpoint import EndpointModel
-from diotima.models.opening import model_folder, open_model, use_threads
+from diotima.models.folders import model_folder
+from diotima.models.opening import open_model, use_threads
 from diotima.models.services import BESIDE, Endpoint, EndpointSettings, is_elsewhere, without_urls
 from diotima.models.weights import weights_fingerprint
 from diotima.problems.problem import Problem

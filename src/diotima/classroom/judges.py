@@ -21,7 +21,8 @@ from diotima.errors import ModelError, SettingsError
 from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel
 from diotima.models.endpoint import EndpointModel
-from diotima.models.opening import TINY, open_model, use_threads
+from diotima.models.folders import TINY
+from diotima.models.opening import open_model, use_threads
 from diotima.models.scripted import SCRIPTS
 from diotima.models.services import EndpointSettings, is_elsewhere, without_urls
 from diotima.runs.manifest import read_json

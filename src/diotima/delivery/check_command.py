@@ -21,7 +21,7 @@ from diotima.delivery.chats import chats
 from diotima.delivery.llama_cpp import LlamaCpp, served
 from diotima.delivery.parity import Compared, LlamaServer, compare
 from diotima.errors import ModelError, SettingsError
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.models.services import address_of, is_elsewhere
 
 _CONTEXT = 4096

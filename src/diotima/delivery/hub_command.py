@@ -20,7 +20,7 @@ from diotima.classroom.casting import TutorSettings, part_of
 from diotima.delivery.model_card import MARK, Facts, card
 from diotima.delivery.provenance import Data, provenance
 from diotima.errors import ModelError, RunError, SettingsError
-from diotima.models.opening import TINY
+from diotima.models.folders import TINY
 from diotima.reports.collect import collect
 from diotima.reports.tables import plain
 from diotima.runs.manifest import read_json, write_text

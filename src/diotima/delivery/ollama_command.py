@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom.casting import Part, TutorSettings, part_of
-from diotima.classroom.chat_problem import in_words
+from diotima.chat.problem import in_words
 from diotima.classroom.roles import Sees
 from diotima.delivery.chats import as_tutor, chats
 from diotima.delivery.gguf_command import GgufSettings, write_gguf
@@ -25,7 +25,7 @@ from diotima.delivery.parity import rendered
 from diotima.delivery.whole_model import weights_under
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.prompt import load_prompt
 from diotima.runs.manifest import write_text
 from diotima.training.weight_folder import whole_folder

@@ -13,7 +13,7 @@ from typing import Any
 
 from diotima.corpus.pair_set import SUMMARY
 from diotima.errors import DiotimaError
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.problems.source import SourceSettings
 from diotima.runs.card import TERMS, UNKNOWN
 from diotima.runs.manifest import FILE, read_json

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diotima.errors import ModelError
-from diotima.models.opening import TINY, model_folder
+from diotima.models.folders import TINY, model_folder
 from diotima.models.weights import weights_fingerprint
 
 if TYPE_CHECKING:

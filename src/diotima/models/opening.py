@@ -23,18 +23,18 @@ from weakref import WeakValueDictionary
 from diotima.dialogue import Message
 from diotima.errors import DiotimaError, ModelError
 from diotima.models.chat import ChatModel, Reply, Sampling
+from diotima.models.folders import TINY, hub_folder, is_folder
 from diotima.models.scripted import SCRIPTS, ScriptedModel
 
 if TYPE_CHECKING:
     from diotima.models.local import LocalModel
 
-TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
 _IN_USE: "WeakValueDictionary[tuple[object, ...], LocalModel]" = WeakValueDictionary()
 
 
 def open_model(name: str) -> ChatModel:
     """The model of that name. Raises ModelError if there is none, or it cannot be loaded."""
-    if _is_folder(name):
+    if is_folder(name):
         return _open_hf(name)
     backend, _, rest = name.partition("/")
     if name in _BACKENDS or (rest and backend in _BACKENDS):
@@ -46,18 +46,6 @@ def open_model(name: str) -> ChatModel:
     )
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a model in this process (``tiny``, ``hf/...``), for training. Raises ModelError otherwise."""
-    if _is_folder(name):
-        return Path(name)
-    backend, _, rest = name.partition("/")
-    if name == "tiny":
-        return TINY
-    if backend == "hf" and rest:
-        return _hub_folder(rest)
-    raise ModelError(f"{name!r} has no weights on this machine; use tiny, a folder or hf/NAME")
-
-
 def use_threads(count: int) -> None:
     """Let models in this process use so many processor threads; where there are none, nothing happens."""
     if "torch" in sys.modules:
@@ -66,34 +54,12 @@ def use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
-def _is_folder(name: str) -> bool:
-    # A folder that happens to be called "tiny" does not stand in for the package's tutor.
-    return name not in ("", *_BACKENDS) and Path(name).is_dir()
-
-
-def _hub_folder(name: str) -> Path:
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if name.startswith((".", "/", "~")):
-        raise ModelError(f"hf/{name}: there is no such folder")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name))
-    except Exception:  # offline, no such model, no access: the hub raises a dozen kinds
-        raise ModelError(
-            f"hf/{name}: no such folder, and no such model could be had from the Hugging Face hub "
-            f"(offline, or misspelt?)"
-        ) from None
-
-
 def _open_tiny(_: str) -> ChatModel:
     return _open_folder(TINY, "tiny")
 
 
 def _open_hf(name: str) -> ChatModel:
-    return _open_folder(_hub_folder(name), f"hf/{name}")
+    return _open_folder(hub_folder(name), f"hf/{name}")
 
 
 def _open_folder(folder: Path, name: str) -> ChatModel:

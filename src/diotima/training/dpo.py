@@ -33,7 +33,7 @@ from diotima.classroom.judges import JUDGES_FILE
 from diotima.classroom.roles import Sees
 from diotima.corpus.pair_set import SUMMARY, Pair, read_pairs
 from diotima.errors import RunError, SettingsError
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.runs.manifest import fingerprint, read_json, write_json
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean

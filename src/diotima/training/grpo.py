@@ -26,7 +26,7 @@ from diotima.classroom.syllabus import problems_fingerprint, problems_for
 from diotima.errors import SettingsError
 from diotima.models.adapted import is_adapter
 from diotima.models.calls import Calls
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.problems.problem import Problem
 from diotima.processes import is_first
 from diotima.runs.manifest import write_json

@@ -126,7 +126,7 @@ def config_of(name: str) -> "PretrainedConfig":
     from transformers import AutoConfig
 
     from diotima.models.adapted import base_of, is_adapter
-    from diotima.models.opening import TINY
+    from diotima.models.folders import TINY
 
     folder = TINY if name == "tiny" else Path(name.removeprefix("hf/")).expanduser()
     if is_adapter(folder):

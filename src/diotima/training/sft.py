@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
 from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
 from diotima.errors import RunError, SettingsError
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.runs.records import Record
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean

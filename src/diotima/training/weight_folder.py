@@ -15,7 +15,7 @@ from pathlib import Path
 
 from diotima.errors import ModelError, RunError
 from diotima.models.adapted import ADAPTER_FILE
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.runs.export import whole_file
 from diotima.training.tensor_files import Place, TensorFile, open_tensors
 

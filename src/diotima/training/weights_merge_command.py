@@ -11,7 +11,7 @@ from typing import Any
 
 from diotima import settings as base
 from diotima.models.adapted import base_of
-from diotima.models.opening import model_folder
+from diotima.models.folders import model_folder
 from diotima.training.merging import merge_adapter
 from diotima.training.weight_folder import as_size, open_folder, whole_folder
 
