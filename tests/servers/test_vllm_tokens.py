@@ -5,17 +5,20 @@ It needs a real vLLM that serves the tiny tutor and could be given weights: the 
 
     --logprobs-mode processed_logprobs --weight-transfer-config '{"backend": "nccl"}'
 
-    DIOTIMA_TEST_SERVER=http://127.0.0.1:8200/v1 .venv/bin/python -m pytest -m servers -s tests/servers/test_vllm_tokens.py
+    DIOTIMA_TEST_SERVER=http://127.0.0.1:8200/v1 \
+    .venv/bin/python -m pytest -m servers -s tests/servers/test_vllm_tokens.py
 
 The push of weights itself needs a GPU; here the policy is frozen.
 """
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from servers.llama import OTHER_SERVER
@@ -30,8 +33,12 @@ from diotima.models.folders import TINY
 from diotima.models.local import LocalModel, chat_format, load_local
 from diotima.models.token_endpoint import TokenEndpoint
 from diotima.models.token_model import TokenModel
+from diotima.problems.files import write_problems
 from diotima.prompt import load_prompt
+from diotima.runs.check import check_run
+from diotima.runs.run import Run
 from diotima.sandbox.world import World
+from diotima.training import grpo, rollout_modes
 from diotima.training.rollout_modes import refuse_unready
 
 URL = os.environ.get(OTHER_SERVER, "")
@@ -50,10 +57,10 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[Both]:
+def both() -> Both:
     here = load_local(TINY, "tiny")
     chat = chat_format(here.model, here.tokenizer, "tiny")
-    yield Both(here, TokenModel(chat, TokenEndpoint(URL, chat.end_ids).sample))
+    return Both(here, TokenModel(chat, TokenEndpoint(URL, chat.end_ids).sample))
 
 
 def lessons(tutor: ChatModel, sampling: Sampling, count: int = 12) -> list[Dialogue]:
@@ -165,3 +172,40 @@ def test_a_dialogue_without_room_for_a_reply_is_refused(both: Both) -> None:
 
 def test_the_server_could_be_given_weights() -> None:
     refuse_unready("server", SimpleNamespace(vllm_server_base_url=URL.removesuffix("/v1"), vllm_server_timeout=10.0))
+
+
+def test_grpo_with_lessons_spoken_there_drifts_by_rounding_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Frozen:
+        """In place of TRL's part that pushes the weights."""
+
+        def __init__(self, **_: Any) -> None:
+            self.vllm_client = SimpleNamespace(
+                get_server_info=lambda: {"model_config": {"logprobs_mode": "processed_logprobs"}}
+            )
+
+        def sync_weights(self) -> None:
+            pass
+
+    monkeypatch.setattr("trl.trainer.grpo_trainer.VLLMGeneration", Frozen)
+    monkeypatch.setattr(rollout_modes, "_lacking", list)
+    write_problems(World().problems(8, 0), tmp_path / "problems.jsonl")
+    trl = {"max_steps": 1, "per_device_train_batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": 4}
+    settings = grpo.Settings(
+        out=tmp_path / "grpo",
+        problems=str(tmp_path / "problems.jsonl"),
+        tutor_max_tokens=80,
+        threads=1,
+        rollouts="server",
+        trl=trl | {"vllm_server_base_url": URL.removesuffix("/v1")},
+    )
+    grpo.run(settings)
+    assert [checked.wrong for checked in check_run(settings.out) if checked.wrong] == []
+    with Run.open(settings.out) as record:
+        metrics = {name: told[0][1] for name, told in record.metrics().items()}
+    print(
+        f"\nGRPO: drift {metrics['drift/mean']:.1e}, at most {metrics['drift/max']:.1e}; reward {metrics['reward']:g}"
+    )
+    assert metrics["drift/max"] < 1e-3
+    assert metrics["grad_norm"] > 0

@@ -67,13 +67,16 @@ from diotima.models.local import load_local
 from diotima.models.folders import TINY
 from diotima.training.setup import Trained, in_parts, save_model
 
-state = PartialState(cpu=True)
-local = load_local(TINY, "tiny")
-assert not in_parts(local.model)
-fully_shard(local.model, mesh=init_device_mesh("cpu", (state.num_processes,)))
-assert in_parts(local.model)
-weights = get_model_state_dict(local.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-save_model(Trained(local.model, weights), local.tokenizer, Part("tutor/tiny", "solution"), Path(sys.argv[1]))
+def main():
+    state = PartialState(cpu=True)
+    local = load_local(TINY, "tiny")
+    assert not in_parts(local.model)
+    fully_shard(local.model, mesh=init_device_mesh("cpu", (state.num_processes,)))
+    assert in_parts(local.model)
+    weights = get_model_state_dict(local.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    save_model(Trained(local.model, weights), local.tokenizer, Part("tutor/tiny", "solution"), Path(sys.argv[1]))
+
+main()
 """
 
 

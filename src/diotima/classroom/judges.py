@@ -7,8 +7,7 @@ A model that judges what it said itself, or what was trained to please it, is no
 (Bonino et al. 2024) one model chose the training pairs and then graded the tutor that had been made of them.
 """
 
-import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,6 @@ from diotima.models.opening import open_model, use_threads
 from diotima.models.scripted import SCRIPTS
 from diotima.models.services import EndpointSettings, is_elsewhere, without_urls
 from diotima.runs.manifest import read_json
-from diotima.score import Judgement
-from diotima.scoring.case import Case
 from diotima.scoring.judge import Judge, ModelJudge
 from diotima.scoring.rubric import Rubric
 from diotima.settings import OneOrMore, did_you_mean
@@ -62,18 +59,6 @@ def cast_judge(name: str, settings: JudgeSettings, calls: Calls, rubric: Rubric)
         temperature=settings.judge_temperature,
         max_tokens=settings.judge_max_tokens,
     )
-
-
-async def ask(judges: Collection[Judge], rubric: Rubric, cases: Sequence[Case], samples: int) -> tuple[Judgement, ...]:
-    """What all judges say of all cases, each asked ``samples`` times, all side by side.
-
-    Raises CallFailed for a verdict that could not be had this time, when all others are there: they are paid for.
-    """
-    asked = [judge.judge(case, rubric, n) for case in cases for judge in judges for n in range(samples)]
-    said = await asyncio.gather(*asked, return_exceptions=True)
-    if failures := [one for one in said if isinstance(one, BaseException)]:
-        raise failures[0]
-    return tuple(one for one in said if isinstance(one, Judgement))
 
 
 def judge_names(settings: JudgeSettings) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from diotima.classroom.roles import Role
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Message, Turn
 from diotima.models.scripted import queue_of
 from diotima.problems.problem import Problem
-from diotima.prompt import load_prompt
 
 _PROBLEM = Problem(
     "parity",
@@ -52,4 +51,4 @@ def chats(part: Part) -> dict[str, Sequence[Message]]:
 def as_tutor(part: Part, dialogue: Dialogue) -> Sequence[Message]:
     """A dialogue as the tutor's model sees it, by the prompt it was trained with."""
     nobody = queue_of(())
-    return Role(TUTOR, nobody, load_prompt(part.prompt), sees=part.sees).messages(dialogue)
+    return Role(TUTOR, nobody, part.load(), sees=part.sees).messages(dialogue)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from diotima.classroom.casting import Part, TutorSettings, part_of
 from diotima.chat.problem import in_words
+from diotima.classroom.casting import Part, TutorSettings, part_of
 from diotima.classroom.roles import Sees
 from diotima.delivery.chats import as_tutor, chats
 from diotima.delivery.gguf_command import GgufSettings, write_gguf

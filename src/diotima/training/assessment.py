@@ -15,7 +15,7 @@ from pydantic import AliasChoices, Field, PositiveInt, field_validator
 
 from diotima.classroom.casting import weights_of
 from diotima.classroom.exam import SOLVE_RATES, Conduct, Exam
-from diotima.classroom.judges import JudgeSettings, ask, cast_judge, judge_names
+from diotima.classroom.judges import JudgeSettings, cast_judge, judge_names
 from diotima.classroom.learner import Learner
 from diotima.classroom.students import Student
 from diotima.classroom.teach import Judged
@@ -28,7 +28,7 @@ from diotima.runs.judgements import keep_rubric
 from diotima.runs.run import Run
 from diotima.score import Judgement, Score
 from diotima.scoring.case import cases_of
-from diotima.scoring.judge import Judge
+from diotima.scoring.judge import Judge, ask
 from diotima.scoring.leakage import LeakMeter
 from diotima.scoring.rewards import LEAK_METER, RewardWeights, Rule, rejected
 from diotima.scoring.rubric import Rubric, load_rubric, measure_bounds, rubric_text
@@ -142,7 +142,7 @@ class Panel:
 
     async def judge(self, dialogue: Dialogue) -> tuple[Judgement, ...]:
         """What they say of a lesson."""
-        return await ask(self.judges, self.rubric, cases_of(dialogue, self.rubric), self.samples)
+        return tuple(await ask(self.judges, cases_of(dialogue, self.rubric), self.rubric, self.samples))
 
 
 @dataclass(frozen=True, slots=True)

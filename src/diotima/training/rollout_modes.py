@@ -17,6 +17,8 @@ precision), for which TRL corrects the loss. Departure from its default: each to
 
 import asyncio
 import json
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -28,7 +30,7 @@ from diotima.models.chat import ChatModel, Sampling
 from diotima.models.template import ChatFormat
 from diotima.models.token_endpoint import TokenEndpoint, vllm_parameters
 from diotima.models.token_model import Ids, TokenModel
-from diotima.models.transport import Server
+from diotima.models.transport import Sent, Server
 from diotima.training.setup import in_parts
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ SERVE = (
     "--logprobs-mode processed_logprobs"
 )
 """How a server is started that can be given weights."""
+_PAUSE = 2.0  # seconds between two looks whether a server has started
 
 
 class Speaker(ChatModel, Protocol):
@@ -109,12 +112,14 @@ def _lacking() -> list[str]:
 
 
 def refuse_unready(mode: Mode, args: Any) -> None:
-    """Raise SettingsError if there is no server that can be given weights and tells what it sampled from."""
+    """Raise SettingsError if there is no server that can be given weights and tells what it sampled from.
+
+    One that does not answer yet is waited for as long as TRL would wait, ``trl.vllm_server_timeout`` seconds.
+    """
     if mode != "server":
         return
     url = _address(args)
-    server = Server(f"{url}/v1", "", args.vllm_server_timeout)
-    sent = asyncio.run(server.get(f"{url}/server_info?config_format=json"))
+    sent = asyncio.run(_waited_for(f"{url}/server_info?config_format=json", args.vllm_server_timeout))
     if sent.status is None:
         raise SettingsError(
             f"train grpo: nobody answers at {url} ({sent.reason}); start the tutor's server with {SERVE}, and say "
@@ -127,6 +132,17 @@ def refuse_unready(mode: Mode, args: Any) -> None:
             f"train grpo: the server at {url} was not started such that a tutor in training can speak there; start it "
             f"with {SERVE}"
         )
+
+
+async def _waited_for(page: str, seconds: float) -> Sent:
+    server, until = Server(page, "", seconds), time.monotonic() + seconds
+    sent = await server.get(page)
+    if sent.status is None and seconds:
+        print(f"waiting {seconds:g} seconds at most for the tutor's server at {page}", file=sys.stderr, flush=True)
+    while sent.status is None and time.monotonic() < until:
+        await asyncio.sleep(_PAUSE)
+        sent = await server.get(page)
+    return sent
 
 
 def policy_of(mode: Mode) -> Policy:

@@ -7,6 +7,7 @@ the one before.
 
 import atexit
 import dataclasses
+import gc
 import logging
 import os
 import shutil
@@ -209,9 +210,17 @@ def save_model(trained: Trained, tokenizer: "PreTrainedTokenizerBase", part: Par
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
     PartialState().wait_for_everyone()
-    if count() > 1:  # else a process that ends a moment before the others takes them down with it
-        atexit.register(PartialState().destroy_process_group)
+    if count() > 1:
+        atexit.register(_leave)
     return folder
+
+
+def _leave() -> None:
+    """Part from the other processes in good order: threads of a group that is still held on to abort the process."""
+    from accelerate import PartialState
+
+    gc.collect()  # trainers are circles
+    PartialState().destroy_process_group()
 
 
 @contextmanager
