@@ -25,11 +25,13 @@ pytestmark = pytest.mark.servers
 vllm = pytest.importorskip("vllm", reason="vLLM is not installed here; see this file's beginning")
 
 
-def test_grpo_with_lessons_spoken_by_a_vllm_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("adapter", "most"), [("none", 1e-3), ("lora", 2e-2)])
+def test_grpo_with_lessons_spoken_by_a_vllm_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: Any, most: float
+) -> None:
     import torch
     import trl
     from trl.generation import vllm_generation
-
     from vllm.model_executor.layers import utils
 
     def plain(layer: Any, remove_weight: bool) -> None:
@@ -46,6 +48,7 @@ def test_grpo_with_lessons_spoken_by_a_vllm_in_this_process(tmp_path: Path, monk
         tutor_max_tokens=40,
         threads=1,
         rollouts="colocate",
+        adapter=adapter,
         trl={
             "max_steps": 3,
             "per_device_train_batch_size": 8,
@@ -60,5 +63,7 @@ def test_grpo_with_lessons_spoken_by_a_vllm_in_this_process(tmp_path: Path, monk
     assert [checked.wrong for checked in check_run(settings.out) if checked.wrong] == []
     with Run.open(settings.out) as record:
         drifts = [value for _, value in record.metrics()["drift/max"]]
-    print(f"\nTRL {trl.__version__}, vLLM {vllm.__version__}: drift after 0, 1 and 2 updates at most {drifts}")
-    assert max(drifts) < 1e-3  # where TRL gives no weights after the first step, it is 0.9 and 1.6
+    told = ", ".join(f"{drift:.1e}" for drift in drifts)
+    print(f"\nTRL {trl.__version__}, vLLM {vllm.__version__}, adapter {adapter}: drift after 0, 1, 2 updates {told}")
+    # Where TRL gives no weights after the first step, it is 0.9 and 1.6. A merged adapter is rounded to bfloat16.
+    assert max(drifts) < most

@@ -10,7 +10,9 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
+import torch
 from models.stand_in_vllm import INFO, Engine, completing, install, serving
+from peft import LoraConfig, get_peft_model
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import grpo_trainer
@@ -21,7 +23,7 @@ from diotima.models.local import load_local
 from diotima.models.opening import TINY
 from diotima.runs.run import Run
 from diotima.training import grpo, rollout_modes
-from diotima.training.rollout_modes import Colocated, InProcess, Served, check, policy_of, refuse_unready
+from diotima.training.rollout_modes import Colocated, InProcess, Served, check, keep_base, policy_of, refuse_unready
 
 TRL = {"max_steps": 2, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 4}
 
@@ -38,7 +40,7 @@ class VLLM:
     gives = True
 
     def __init__(self, model, accelerator, mode, **chosen) -> None:
-        self.mode, self._trained = mode, model
+        self.mode, self.model = mode, model
         self.enable_sleep_mode = self._llm_weights_sleeping = chosen["enable_sleep_mode"]
         self.max_num_seqs = chosen["max_num_seqs"]
         self.llm = Engine(load_local(TINY, "tiny").model)
@@ -52,7 +54,7 @@ class VLLM:
             self.llm.wake_up(["weights"])
             self._llm_weights_sleeping = False
         if VLLM.gives:
-            self.llm.model.load_state_dict(self._trained.state_dict())
+            self.llm.model.load_state_dict(self.model.state_dict())
 
 
 def trained(problems, out, monkeypatch, mode, **changes):
@@ -105,6 +107,39 @@ def test_a_vllm_without_sleep_is_left_alone(problems, tmp_path, monkeypatch):
     monkeypatch.setattr(Engine, "wake_up", lambda self, tags: self.awake.update(("weights", "kv_cache")))
     trained(problems, tmp_path, monkeypatch, "colocate", trl={"vllm_enable_sleep_mode": False, "max_steps": 1})
     assert VLLM.last.llm.events == ["speak"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_adapter_leaves_no_trace_in_its_base_when_it_is_given_to_a_vllm(kept):
+    model = get_peft_model(
+        load_local(TINY, "tiny", dtype=torch.bfloat16).model,
+        LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear"),
+    )
+    given = []
+
+    def sync_weights():  # as TRL does it; see the last test
+        model.merge_adapter()
+        given.append(weights(model, ".base_layer."))
+        model.unmerge_adapter()
+
+    vllm = SimpleNamespace(model=model, sync_weights=sync_weights)
+    if kept:
+        keep_base(vllm)
+    before = weights(model, ".base_layer.")
+    torch.manual_seed(0)
+    for _ in range(3):
+        with torch.no_grad():
+            for weight in (one for name, one in model.named_parameters() if "lora_" in name):
+                weight.add_(torch.randn_like(weight) * 0.01)
+        vllm.sync_weights()
+    assert len(before) > 10
+    assert torch.equal(torch.cat(weights(model, ".base_layer.")), torch.cat(before)) == kept
+    assert not torch.equal(torch.cat(given[0]), torch.cat(before))
+    assert not torch.equal(torch.cat(given[1]), torch.cat(given[2]))
+
+
+def weights(model, part):
+    return [weight.detach().clone().flatten() for name, weight in model.named_parameters() if part in name]
 
 
 def stand_in_trainer(mode="colocate", **changes):
@@ -239,6 +274,7 @@ def test_trl_still_does_what_is_relied_upon():
     assert generate.index("self.vllm_generation.sync_weights()") < generate.index("self.rollout_func(prompts, self)")
     assert "self.state.global_step != self._last_loaded_step" in generate
     whole = inspect.getsource(VLLMGeneration)
+    assert whole.index("model.merge_adapter()") < whole.index("model.unmerge_adapter()")
     for line in (
         'if self.mode == "colocate" and self.enable_sleep_mode and self._llm_weights_sleeping:',
         'self.llm.wake_up(tags=["weights"])',

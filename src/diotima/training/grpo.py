@@ -195,14 +195,14 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "Lesson
     """TRL's trainer with our classroom as its rollouts, and every term of the reward as a function of its own."""
     from datasets import Dataset
 
-    from diotima.training import adapters, setup
+    from diotima.training import adapters, rollout_modes, setup
     from diotima.training.trainer import LessonTrainer
 
     student, assessment = prepared.student, prepared.assessment
     rollouts = Rollouts(prepared.problems, settings, prepared.part, student, assessment, record, prepared.calls)
     logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda said: _ALL_NONE not in said.getMessage())
     with setup.accepted("train grpo"):
-        return LessonTrainer(
+        trainer = LessonTrainer(
             model=prepared.local.model,
             reward_funcs=[_term(name) for name in assessment.weights.terms],
             args=prepared.args,
@@ -211,6 +211,9 @@ def make_trainer(settings: Settings, prepared: Prepared, record: Run) -> "Lesson
             rollout_func=rollouts,
             peft_config=adapters.new_adapter(settings, prepared.local, settings.seed),
         )
+    if settings.rollouts != "process":
+        rollout_modes.keep_base(trainer.vllm_generation)
+    return trainer
 
 
 def _term(name: str) -> Callable[..., list[float | None]]:

@@ -19,18 +19,18 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from diotima.errors import CallRefused, SettingsError
-from diotima.models.batching import Batcher
-from diotima.models.chat import ChatModel, Sampling
+from diotima.errors import SettingsError
+from diotima.models.chat import ChatModel
 from diotima.models.template import ChatFormat
-from diotima.models.token_endpoint import TokenEndpoint, vllm_parameters
-from diotima.models.token_model import Ids, TokenModel
+from diotima.models.token_endpoint import TokenEndpoint
+from diotima.models.token_model import TokenModel
 from diotima.models.transport import Sent, Server
+from diotima.training.colocated import Colocated, policy_format
 from diotima.training.setup import in_parts
 
 if TYPE_CHECKING:
@@ -145,6 +145,33 @@ async def _waited_for(page: str, seconds: float) -> Sent:
     return sent
 
 
+def keep_base(vllm: Any) -> None:
+    """Let a model with an adapter be as it was, bit by bit, after TRL has given its weights to vLLM.
+
+    TRL adds the adapter to the base, reads the sum, and takes the adapter off again. In bfloat16 that leaves other
+    weights, every time, and an adapter that was trained beside them belongs to a base that nobody has. So they are kept
+    in main memory, once, and put back.
+    """
+    give = vllm.sync_weights
+    kept: dict[str, torch.Tensor] = {}
+
+    def sync_weights() -> None:
+        base = {name: _own(weight) for name, weight in vllm.model.named_parameters() if ".base_layer." in name}
+        if not kept:
+            kept.update({name: weight.to("cpu", copy=True) for name, weight in base.items()})
+        give()
+        for name, weight in base.items():
+            weight.copy_(kept[name])
+
+    vllm.sync_weights = sync_weights
+
+
+def _own(weight: "torch.Tensor") -> "torch.Tensor":
+    """What this process holds of a weight, without its gradient."""
+    shard: torch.Tensor = weight.to_local() if hasattr(weight, "to_local") else weight
+    return shard.detach()
+
+
 def policy_of(mode: Mode) -> Policy:
     """The tutor in training, in this mode."""
     policies: dict[Mode, type[Policy]] = {"process": InProcess, "colocate": Colocated, "server": Served}
@@ -192,82 +219,9 @@ class Served:
         # The first process pushes the weights, and nobody else knows when it is done.
         trainer.accelerator.wait_for_everyone()
         if self._model is None:
-            chat = _chat_format(trainer)
+            chat = policy_format(trainer)
             self._model = TokenModel(chat, TokenEndpoint(f"{_address(trainer.args)}/v1", chat.end_ids).sample)
         yield self._model
-
-
-class Colocated:
-    """A vLLM in this process speaks, which TRL has woken and given the weights before it asked for lessons."""
-
-    def __init__(self) -> None:
-        self._model: TokenModel | None = None
-
-    @contextmanager
-    def speaking(self, trainer: Any) -> Iterator[TokenModel]:
-        """See `Policy`."""
-        vllm = trainer.vllm_generation
-        if self._model is None:
-            chat = _chat_format(trainer)
-            self._model = TokenModel(chat, _Engine(vllm, chat, trainer.accelerator.device).sample)
-        if vllm.enable_sleep_mode:
-            if vllm._llm_weights_sleeping:  # TRL gives them once a step, and this is the step's second generation
-                vllm.sync_weights()
-            vllm.llm.wake_up(tags=["kv_cache"])
-        try:
-            yield self._model
-        finally:
-            if vllm.enable_sleep_mode:
-                vllm.llm.sleep(level=2)  # which throws the weights away, for the next ones are others
-                vllm._llm_weights_sleeping = True
-
-
-class _Engine:
-    """vLLM's engine in this process, which is asked for many replies at once."""
-
-    def __init__(self, vllm: Any, chat: ChatFormat, device: "torch.device") -> None:
-        self._llm = vllm.llm
-        self._end_ids = chat.end_ids
-        self._device = device
-        self._batcher: Batcher[tuple[Ids, Sampling], tuple[Ids, tuple[float, ...]]] = Batcher(
-            self._work, vllm.max_num_seqs
-        )
-
-    async def sample(self, ids: Ids, sampling: Sampling) -> tuple[Ids, tuple[float, ...]]:
-        """The ids that follow, and the log-probability of each. Raises CallRefused where there is no room for them."""
-        most = self._llm.llm_engine.model_config.max_model_len
-        if len(ids) + sampling.max_tokens > most:  # vLLM would refuse the whole batch
-            raise CallRefused(
-                f"the tutor has read {len(ids)} tokens and may write {sampling.max_tokens}, and its vLLM has room for "
-                f"{most}; raise trl.vllm_max_model_length"
-            )
-        return await self._batcher.ask((ids, sampling))
-
-    def _work(self, asked: Sequence[tuple[Ids, Sampling]]) -> list[tuple[Ids, tuple[float, ...]]]:
-        import torch
-        from vllm import SamplingParams
-
-        if self._device.type == "cuda":
-            torch.cuda.set_device(self._device)  # each thread has its own, and this is not the one that loaded vLLM
-        outputs = self._llm.generate(
-            [{"prompt_token_ids": list(ids)} for ids, _ in asked],
-            sampling_params=[SamplingParams(**vllm_parameters(sampling, self._end_ids)) for _, sampling in asked],
-            use_tqdm=False,
-        )
-        replies = [output.outputs[0] for output in outputs]
-        return [
-            (
-                tuple(reply.token_ids),
-                tuple(likely[token].logprob for token, likely in zip(reply.token_ids, reply.logprobs, strict=True)),
-            )
-            for reply in replies
-        ]
-
-
-def _chat_format(trainer: Any) -> ChatFormat:
-    from diotima.models.local import chat_format
-
-    return chat_format(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, "the policy")
 
 
 def _address(args: Any) -> str:
