@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def load_prompt(name: str) -> Prompt:
     return Prompt(
         name, text, hashlib.sha256(text.encode()).hexdigest()[:12], _read_meta(matter[1] or "", path) if matter else {}
     )
+
+
+@cache
+def shipped_prompt(name: str) -> Prompt:
+    """A prompt of the package itself, read once: for what is filled thousands of times."""
+    return load_prompt(name)
 
 
 def prompt_names() -> list[str]:
