@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ def load_prompt(name: str) -> Prompt:
     matter = _FRONT_MATTER.fullmatch(content)
     text = (matter[2] if matter else content).strip("\n")
     return Prompt(name, text, _fingerprint(text), _read_meta(matter[1] or "", path) if matter else {})
+
+
+@cache
+def shipped_prompt(name: str) -> Prompt:
+    """A prompt of the package itself, read once: for what is filled thousands of times."""
+    return load_prompt(name)
 
 
 def prompt_names() -> list[str]:

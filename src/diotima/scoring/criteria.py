@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
-from diotima.prompt import load_prompt
+from diotima.prompt import shipped_prompt
 
 Labels = Mapping[str, str | int]
 
@@ -106,7 +106,7 @@ class Measure:
 
 def describe(criteria: Sequence[Criterion]) -> str:
     """How to answer, for the judge: the keys of the JSON object, in their order, and what each may hold."""
-    return load_prompt("judge/form").fill(keys="\n".join(map(_key, criteria)))
+    return shipped_prompt("judge/form").fill(keys="\n".join(map(_key, criteria)))
 
 
 def _key(criterion: Criterion) -> str:

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from diotima.dialogue import Message, stable_seed
 from diotima.errors import CallRefused, ModelError
 from diotima.models.chat import ChatModel, Reply, Sampling
-from diotima.prompt import load_prompt
+from diotima.prompt import shipped_prompt
 from diotima.score import Judgement, State
 from diotima.scoring.case import Case
 from diotima.scoring.criteria import OUTCOMES, Labels, describe
@@ -99,7 +99,7 @@ class ModelJudge:
             if isinstance(read, Said):
                 return self._judgement(case, rubric, sample, ask, "valid", seen_from(case, read.labels), read.reason)
             problem = read.problem
-            again = load_prompt("judge/again").fill(problem=problem, form=form)
+            again = shipped_prompt("judge/again").fill(problem=problem, form=form)
             # Servers refuse an empty message, and then there is nothing to show.
             own = [Message("assistant", reply.text)] if reply.text.strip() else []
             chat = [chat[0], *own, Message("user", again)]

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 
 from diotima.dialogue import STUDENT, TUTOR, Turn
-from diotima.prompt import load_prompt
+from diotima.prompt import shipped_prompt
 from diotima.score import WHOLE
 from diotima.scoring.case import Case
 from diotima.scoring.rubric import Rubric
@@ -44,7 +44,7 @@ def render(case: Case, rubric: Rubric) -> str:
     inside = "\n".join(parts)
     code = _code(inside, rubric.prompt.text)
     fenced = f"<material {code}>\n{inside}\n</material {code}>"
-    return load_prompt("judge/material").fill(material=fenced)
+    return shipped_prompt("judge/material").fill(material=fenced)
 
 
 def _spoken(turns: Sequence[Turn]) -> list[str]:
