@@ -138,7 +138,11 @@ def test_the_loss_is_the_papers_on_the_replies_alone(pairs, folder, tmp_path):
 
 
 def test_training_prefers_the_chosen_turn_and_leaves_a_tutor_that_plays_its_part(folder, tmp_path):
-    told = {"judges": ["scripted/yardstick"], "rubric": "euler", "prompt": {"name": "tutor/context", "sees": "answer"}}
+    told = {
+        "judges": ["scripted/yardstick"],
+        "rubric": "euler",
+        "prompt": {"name": "tutor/context", "sees": "answer", "thinking": "off"},
+    }
     (folder / "summary.json").write_text(json.dumps(told))
     out = tmp_path / "dpo"
     tuned = run(settings(folder, out, trl=QUICK | {"num_train_epochs": 6}))
