@@ -141,7 +141,7 @@ def test_training_prefers_the_chosen_turn_and_leaves_a_tutor_that_plays_its_part
     told = {
         "judges": ["scripted/yardstick"],
         "rubric": "euler",
-        "prompt": {"name": "tutor/context", "sees": "answer", "thinking": "off"},
+        "prompt": {"name": "tutor/context", "sees": "answer"},
     }
     (folder / "summary.json").write_text(json.dumps(told))
     out = tmp_path / "dpo"
@@ -153,7 +153,11 @@ def test_training_prefers_the_chosen_turn_and_leaves_a_tutor_that_plays_its_part
     assert found["rewards/margins"][0] == 0.0
     assert found["rewards/margins"][-1] > 0.5
     assert found["rewards/accuracies"][-1] == 1.0
-    assert json.loads((tuned / "tutor.json").read_text()) == {"prompt": "tutor/context", "sees": "answer"}
+    assert json.loads((tuned / "tutor.json").read_text()) == {
+        "prompt": "tutor/context",
+        "sees": "answer",
+        "thinking": "off",
+    }
     assert json.loads((tuned / "judges.json").read_text())["judges"] == ["scripted/yardstick"]
     assert load_local(tuned, "tuned").tokenizer.eos_token == "<|end|>"
 
