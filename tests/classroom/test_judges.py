@@ -66,9 +66,7 @@ def test_a_judge_that_is_none_is_told(name: str, expected: str) -> None:
 def test_a_verdict_longer_than_the_models_context_is_told_beforehand() -> None:
     with ScriptedServer(Script(kind="vllm", models=("m",), context=400)) as server:
         name = f"vllm/m@{server.url}"
-        with pytest.raises(
-            SettingsError, match="400 tokens in all, and a verdict may have 512; lower judge_max_tokens"
-        ):
+        with pytest.raises(SettingsError, match="400 tokens in all, and a reply may have 512; lower judge_max_tokens"):
             cast_judge(name, JudgeSettings(judge=name), Calls(), EULER)
 
 

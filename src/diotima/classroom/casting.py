@@ -147,7 +147,12 @@ def cast_tutor(name: str, settings: TutorSettings, temperature: float, calls: Ca
     if scripted is not None:
         return scripted
     part = part_of(_folder(name, settings), settings)
-    return model_role(_open(name, settings, calls, settings.tutor_max_tokens), part, settings, temperature)
+    return model_role(
+        open_voice(name, settings, settings.threads, calls, settings.tutor_max_tokens, _LENGTHS),
+        part,
+        settings,
+        temperature,
+    )
 
 
 def cast_early(
@@ -211,7 +216,7 @@ def cast_student(settings: StudentSettings, calls: Calls | None = None) -> Stude
     solving = replace(speaking, max_tokens=settings.solution_max_tokens)
     with _explained(settings):
         longest = max(speaking.max_tokens, solving.max_tokens)
-        model = _open(settings.student, settings, calls, longest)
+        model = open_voice(settings.student, settings, settings.threads, calls, longest, _LENGTHS)
     students = [ModelStudent(model, persona, speaking, solving, settings.student_names) for persona in personas]
     return students[0] if len(students) == 1 else OneOf(students)
 
@@ -315,19 +320,28 @@ def _folder(name: str, settings: EndpointSettings) -> Path | None:
     return model_folder(name)
 
 
-def _open(name: str, settings: VoiceSettings, calls: Calls | None, longest: int) -> ChatModel:
+_LENGTHS = "tutor_max_tokens, student_max_tokens or solution_max_tokens"
+
+
+def open_voice(
+    name: str, settings: EndpointSettings, threads: int | None, calls: Calls | None, longest: int, lower: str
+) -> ChatModel:
+    """The model of that name, which will write ``longest`` tokens at most; ``lower``: the settings that say so.
+
+    Raises ModelError if there is none, SettingsError if it cannot write so much.
+    """
     if is_elsewhere(name, settings.endpoints):
         desk = calls or Calls(settings)
         line = desk.line(name)
         if line.served.context is not None and longest >= line.served.context:
             raise SettingsError(
                 f"{line.address.name} reads and writes {line.served.context:,} tokens in all, and a reply may have "
-                f"{longest:,}; lower tutor_max_tokens, student_max_tokens or solution_max_tokens"
+                f"{longest:,}; lower {lower}"
             )
         return EndpointModel(desk, line)
     model = open_model(name)
-    if settings.threads is not None:
-        use_threads(settings.threads)
+    if threads is not None:
+        use_threads(threads)
     return model
 
 

@@ -15,15 +15,13 @@ from typing import Any
 from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom import yardstick
-from diotima.classroom.casting import SCRIPTED, as_recorded, weights_of
+from diotima.classroom.casting import SCRIPTED, as_recorded, open_voice, weights_of
 from diotima.errors import ModelError, SettingsError
 from diotima.models.calls import Calls
 from diotima.models.chat import ChatModel
-from diotima.models.endpoint import EndpointModel
 from diotima.models.folders import TINY
-from diotima.models.opening import open_model, use_threads
 from diotima.models.scripted import SCRIPTS
-from diotima.models.services import EndpointSettings, is_elsewhere, without_urls
+from diotima.models.services import EndpointSettings, without_urls
 from diotima.runs.manifest import read_json
 from diotima.scoring.judge import Judge, ModelJudge
 from diotima.scoring.rubric import Rubric
@@ -127,18 +125,7 @@ def _open(name: str, settings: JudgeSettings, calls: Calls, longest: int) -> Cha
         known = [yardstick.NAME, *(f"{SCRIPTED}{script}" for script in SCRIPTS)]
         raise SettingsError(f"there is no judge {name}; {did_you_mean(name, known)}")
     with _explained(name, settings):
-        if is_elsewhere(name, settings.endpoints):
-            line = calls.line(name)
-            if line.served.context is not None and longest >= line.served.context:
-                raise SettingsError(
-                    f"{line.address.name} reads and writes {line.served.context:,} tokens in all, and a verdict may "
-                    f"have {longest:,}; lower judge_max_tokens"
-                )
-            return EndpointModel(calls, line)
-        model = open_model(name)
-    if settings.threads is not None:
-        use_threads(settings.threads)
-    return model
+        return open_voice(name, settings, settings.threads, calls, longest, "judge_max_tokens")
 
 
 @contextmanager

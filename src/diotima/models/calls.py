@@ -234,9 +234,8 @@ class Calls:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._asked.clear()
-        for line in self.lines:
-            for server, _ in line.servers:
-                await server.close()
+        for server, _ in itertools.chain.from_iterable(line.servers for line in self.lines):
+            await server.close()
 
     async def answer(self, line: Line, request: Request) -> Answer:
         """The answer to a request: the one in the ledger, the one that is on its way, or a new one.
