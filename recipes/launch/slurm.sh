@@ -10,7 +10,7 @@
 set -euo pipefail
 config=$1
 shift
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 export ACCELERATE_CONFIG="$config" FIRST="$first" PROCESSES=$((SLURM_NNODES * SLURM_GPUS_ON_NODE))
 # One launcher a machine; it starts one process a GPU. Single quotes: each machine fills in its own number.
 srun --kill-on-bad-exit=1 bash -c 'exec accelerate launch --config_file "$ACCELERATE_CONFIG" \
