@@ -1,5 +1,6 @@
 """`diotima chat`, over a pipe, in a pseudo terminal, and against a server that streams."""
 
+import codecs
 import contextlib
 import io
 import os
@@ -266,7 +267,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         env={**os.environ, "TERM": "xterm", "COLUMNS": "40", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     os.close(terminal)
-    shown = ""
+    shown, decoder = "", codecs.getincrementaldecoder("utf-8")()
 
     def until(pattern: str, seconds: float = 60) -> bool:
         nonlocal shown
@@ -274,7 +275,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         while not re.search(pattern, shown) and time.monotonic() < end:
             if select.select([controller], [], [], 0.1)[0]:
                 with contextlib.suppress(OSError):  # the terminal is gone
-                    shown += os.read(controller, 4096).decode()
+                    shown += decoder.decode(os.read(controller, 4096))  # a sign may come in two pieces
         return re.search(pattern, shown) is not None
 
     assert until(r"You: \Z"), shown
