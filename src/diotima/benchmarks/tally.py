@@ -25,7 +25,6 @@ from diotima.reports.calibrated import on_trust
 from diotima.reports.judged import Judged, judged, judged_tables, measure_of, notes_on, plain_judged
 from diotima.reports.paired import EQUAL, LEVEL, NOT_CLEAR, judge, paired
 from diotima.reports.tables import terminal
-from diotima.runs.calibrations import calibrations_in
 from diotima.runs.judgements import kept_rubric
 from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
@@ -225,11 +224,8 @@ def _notes(found: Sequence[Source], counted: Sequence[Judged], rubric: Rubric, s
 
 def _trust(found: Sequence[Source], counted: Sequence[Judged]) -> list[str]:
     """What is known of the judges whose verdicts are counted, each told once."""
-    told = dict[str, None]()
-    for source, one in zip(found, counted, strict=True):
-        sentences = zip(calibrations_in(source.folder), on_trust(source.folder), strict=True)
-        told |= dict.fromkeys(sentence for judge, sentence in sentences if judge in one.judges)
-    return list(told)
+    both = zip(found, counted, strict=True)
+    return list(dict.fromkeys(said for source, one in both for said in on_trust(source.folder, one.judges)))
 
 
 def _show(

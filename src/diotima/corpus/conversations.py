@@ -8,10 +8,10 @@ that was sent twice) is dropped.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diotima.dialogue import STUDENT, TUTOR, Dialogue, Turn, stable_seed
 from diotima.errors import ProblemFileError
@@ -19,6 +19,8 @@ from diotima.problems.formats import PLAIN, content_id, text_of
 from diotima.problems.problem import Problem
 from diotima.problems.rows import LONGEST_FIELD, parse_json
 from diotima.problems.solutions import plain_steps
+
+T = TypeVar("T")
 
 CONTEXT = "context"
 """The stop reason of a dialogue that waits for a tutor's turn."""
@@ -206,3 +208,14 @@ def read_list(path: Path) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise ProblemFileError(f"{path} must hold a JSON list that is not empty")
     return values
+
+
+def read_items(path: Path, read: Callable[[Any], T]) -> list[T]:
+    """What ``read`` makes of each item of a JSON list. Raises ProblemFileError with the number of the item."""
+    told = []
+    for number, item in enumerate(read_list(path), 1):
+        try:
+            told.append(read(item))
+        except ProblemFileError as error:
+            raise ProblemFileError(f"{path}, item {number}: {error}") from None
+    return told

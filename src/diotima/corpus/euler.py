@@ -24,7 +24,7 @@ from typing import Any, Final
 from diotima.corpus import mathdial
 from diotima.corpus.conversations import (
     context_of,
-    read_list,
+    read_items,
     spoken,
     tidy,
     turn_of,
@@ -58,13 +58,7 @@ _CUE = re.compile(r"\sAssistant:\s*\Z")
 
 def read_contexts(path: Path) -> list[Dialogue]:
     """Every context of one of the six files, repeated ones included. Raises ProblemFileError with the item's number."""
-    contexts = []
-    for number, item in enumerate(read_list(path), 1):
-        try:
-            contexts.append(read_context(item))
-        except ProblemFileError as error:
-            raise ProblemFileError(f"{path}, item {number}: {error}") from None
-    return contexts
+    return read_items(path, read_context)
 
 
 def read_context(item: Any) -> Dialogue:
@@ -80,13 +74,7 @@ def read_human(path: Path) -> list[Rated]:
 
     Raises ProblemFileError with the item's number and the field.
     """
-    rated = []
-    for number, item in enumerate(read_list(path), 1):
-        try:
-            rated.append(_rated(item))
-        except ProblemFileError as error:
-            raise ProblemFileError(f"{path}, item {number}: {error}") from None
-    return rated
+    return read_items(path, _rated)
 
 
 def _rated(item: Any) -> Rated:

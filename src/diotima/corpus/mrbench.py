@@ -20,7 +20,7 @@ from typing import Any, Final
 from diotima.corpus.conversations import (
     context_of,
     merged,
-    read_list,
+    read_items,
     spoken,
     tidy,
     turn_of,
@@ -45,12 +45,12 @@ Counts = Mapping[str, Mapping[str, Counter[str]]]
 
 def read_conversations(path: Path) -> list[Dialogue]:
     """Every conversation without the replies; six end with a tutor's turn. Raises ProblemFileError."""
-    return [conversation for conversation, _ in _items(path)]
+    return [conversation for conversation, _ in read_items(path, _item)]
 
 
 def read_mrbench(path: Path) -> list[Rated]:
     """Every reply with its eight labels. Raises ProblemFileError with the item's number and the field."""
-    return [rated for _, replies in _items(path) for rated in replies]
+    return [rated for _, replies in read_items(path, _item) for rated in replies]
 
 
 def mrbench_counts(rated: Iterable[Rated]) -> Counts:
@@ -73,16 +73,6 @@ def damr(counts: Counter[str], dimension: str) -> float:
     """The share of labels that are the desired one; at least one label must have been counted."""
     credit = dimensions()[dimension].credit
     return float(sum(credit(label) * count for label, count in counts.items()) / counts.total())
-
-
-def _items(path: Path) -> list[tuple[Dialogue, list[Rated]]]:
-    items = []
-    for number, item in enumerate(read_list(path), 1):
-        try:
-            items.append(_item(item))
-        except ProblemFileError as error:
-            raise ProblemFileError(f"{path}, item {number}: {error}") from None
-    return items
 
 
 def _item(item: Any) -> tuple[Dialogue, list[Rated]]:

@@ -4,7 +4,7 @@ Made from the plain values alone, so a calibration that was remembered can be sh
 asked one table: the judge, the trivial raters it has to beat, and people among themselves where several rated.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,11 @@ def print_calibration(calibration: Mapping[str, Any]) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def on_trust(folder: Path) -> Iterator[str]:
-    """A sentence on each judge in a run's folder: what its calibration says, or that it has none."""
+def on_trust(folder: Path, judges: Collection[str] | None = None) -> Iterator[str]:
+    """A sentence on each judge in a run's folder, or only on these: what its calibration says, or that it has none."""
     for judge, calibration in calibrations_in(folder).items():
+        if judges is not None and judge not in judges:
+            continue
         if calibration is None:
             yield f"How far {judge} can be trusted with this rubric is not known; measure it with diotima calibrate"
         else:

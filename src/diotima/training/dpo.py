@@ -34,6 +34,7 @@ from diotima.classroom.roles import Sees
 from diotima.corpus.pair_set import SUMMARY, Pair, read_pairs
 from diotima.errors import RunError, SettingsError
 from diotima.models.folders import model_folder
+from diotima.processes import is_first
 from diotima.runs.manifest import fingerprint, read_json, write_json
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
@@ -181,7 +182,8 @@ def short_rows(rows: Sequence[Row], limit: int | None, settings: Settings) -> li
         raise RunError(f"{over} tokens, the shortest has {min(lengths):,}; raise trl.max_length")
     if settings.long == "refuse":
         raise RunError(f"{over} tokens, the longest has {max(lengths):,}; raise trl.max_length, or take long: drop")
-    print(f"{over} tokens and are left out; the longest has {max(lengths):,}", file=sys.stderr)
+    if is_first():
+        print(f"{over} tokens and are left out; the longest has {max(lengths):,}", file=sys.stderr)
     return kept
 
 
