@@ -292,7 +292,7 @@ def test_in_a_terminal(tmp_path: Path) -> None:
         if until(r"(?s)Ctrl-C once more.*You: \Z", 1):
             break
     for _ in range(60):  # and a key that comes while a signal waits to be heard is lost
-        os.write(controller, b"\x04")
+        os.write(controller, b"\x15\x04")  # Ctrl-U first: readline takes no Ctrl-D for an end just after another
         until(r"(?!)", 0.5)  # it ends when all that it wrote has been read
         if process.poll() is not None:
             break

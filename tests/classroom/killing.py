@@ -159,7 +159,7 @@ def books_of(folder: Path) -> list[Asked]:
         db = open_for_reading(folder)
     except RunError:
         return []
-    with closing(db):
+    with closing(db), db:  # one transaction: what is written between two questions must not tear them apart
         if not db.table_exists(None, "calls"):
             return []
         bodies: dict[int, list[dict[str, str]]] = {}
