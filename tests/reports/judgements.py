@@ -36,13 +36,14 @@ def write_judged(
     candidates: int = 1,
     first: int = 0,
     calibration: Mapping[str, Any] | None = None,
+    stage: str = "score",
 ) -> Path:
     """What `diotima score` leaves of candidates: each tutor gets its verdicts in turn, ``None`` for an unreadable one.
 
     ``models``: of the tutors, by label. ``candidates``: of each tutor in each context.
     """
     parts = {label: {"tutor": (models or {}).get(label, "vllm/m")} for label in tutors}
-    with Run.create(folder, stage="score", settings={PARTS: parts, "turns": "last"}, seed=0) as run:
+    with Run.create(folder, stage=stage, settings={PARTS: parts, "turns": "last"}, seed=0) as run:
         keep_rubric(folder, "euler", EULER.fingerprint, rubric_text(EULER))
         for label, verdicts in tutors.items():
             for source in sets:

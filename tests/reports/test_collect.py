@@ -4,7 +4,7 @@ import pytest
 from reports.lessons import AFTER, BEFORE, DEMO, PROBLEMS, SWEEP, lesson, write_evaluation
 
 from diotima.errors import RunError
-from diotima.reports.collect import Findings, collect, read_lessons
+from diotima.reports.collect import KEPT, Findings, collect, read_lessons
 from diotima.runs.run import Run
 from diotima.score import Score
 from diotima.statistics import mean_interval
@@ -36,6 +36,20 @@ def test_a_folder_of_stages_gives_examinations_comparisons_and_curves(demo: Path
     over_sweep = findings.comparison("solved_sibling", "scripted/sweep", "trained T=1")
     assert over_sweep is not None
     assert over_sweep.interval.mean == 0.25
+
+
+def test_of_each_step_of_a_training_that_kept_lessons_one_is_shown_in_the_order_of_the_steps(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "grpo", stage="train grpo", settings={}, seed=3) as run:
+        for step in (10, 2, *range(20, 420, 10)):
+            run.add(lesson(step, 1, leaks=False), f"step {step}", {"leaked": Score(0.0)})
+            run.add(lesson(step + 1, 1, leaks=True), f"step {step}", {"leaked": Score(1.0)})
+        run.metric(1, "reward", 0.5)
+    (kept,) = read(tmp_path).kept.values()
+    labels = [one.label for one in kept]
+    assert len(labels) == KEPT
+    assert labels[:2] == ["step 10", "step 30"]
+    assert labels[-1] == "step 410"
+    assert {one.scores["leaked"].value for one in kept} == {0.0}
 
 
 def test_an_unfinished_stage_and_its_metrics_are_read_without_what_is_no_number(demo: Path) -> None:

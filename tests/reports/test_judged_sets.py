@@ -69,6 +69,13 @@ def test_what_pairs_were_chosen_from_is_no_test_set(tmp_path: Path) -> None:
     assert means(read(tmp_path)) == {"mathdial": {"base": 0.1}}
 
 
+def test_lessons_that_a_tutor_was_trained_in_are_no_test_set(tmp_path: Path) -> None:
+    write_judged(tmp_path / "grpo", {"step 10": GUIDES}, stage="train grpo")
+    assert judged_sets(tmp_path, PAIR) == ()
+    write_judged(tmp_path / "judged", {"tuned": GUIDES})
+    assert read(tmp_path).labels == ["tuned"]
+
+
 def test_what_a_tutor_was_trained_on_is_known_after_a_move_and_its_judge_is_warned_of(tmp_path: Path) -> None:
     old = tmp_path / "old"
     write_pairs(old / "pairs", "tiny", "tutorchat")

@@ -5,10 +5,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from reports.lessons import AFTER, BEFORE, DEMO, SWEEP, write_evaluation
+from reports.lessons import AFTER, BEFORE, DEMO, SWEEP, lesson, write_evaluation
 
 from diotima.errors import RunError, SettingsError
 from diotima.reports.report import Settings, run
+from diotima.runs.run import Run
+from diotima.score import Score
 
 VOID = {"meta", "br", "wbr", "hr", "img", "link", "input"}
 
@@ -68,6 +70,19 @@ def test_nothing_that_was_said_becomes_markup(demo: Path) -> None:
     assert "Gain or &lt;i&gt;loss&lt;/i&gt;?" in text
     assert "<b>3</b>" not in text
     assert "<i>" not in text
+
+
+def test_lessons_out_of_the_training_are_folded_away_but_for_the_last(demo: Path) -> None:
+    with Run.create(demo / "grpo", stage="train grpo", settings={"learning_rate": 1e-4}, seed=3) as record:
+        scores = {"leak.accepted": Score(0.0), "pedagogy.accepted": Score.missing("unreadable")}
+        record.add(lesson(0, 1, leaks=False), "step 2", scores)
+    page = run(Settings(run=demo)).read_text(encoding="utf-8")
+    section = page[page.index("Lessons out of the training: grpo") :]
+    assert section.index("<summary>step 1: Mina has") < section.index("<details open><summary>step 2: Mina has")
+    assert "answer given away <b>yes</b>" in section
+    assert "judged by leak <b>rejected</b>" in section
+    assert "judged by pedagogy" not in section
+    assert section.count("it multiplied") == 0
 
 
 def test_private_thoughts_are_shown_only_on_request_and_folded(demo: Path) -> None:

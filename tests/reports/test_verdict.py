@@ -24,7 +24,7 @@ def findings(leaked: int = -1, sibling: int = 1, sweep: int = 1, trained: bool =
         compared("solved_sibling", "old", sibling),
         compared("solved_sibling", "scripted/sweep", sweep),
     )
-    return Findings((), (), (("old", "new"),), "scripted/sweep", comparisons, (), (), trained, ())
+    return Findings((), (), (("old", "new"),), "scripted/sweep", comparisons, (), (), {}, trained, ())
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_tutor_that_does_not_beat_the_sweep_is_told_so(sign: int, says: str) -
 
 
 def test_a_pair_without_shared_scores_gets_no_verdict() -> None:
-    assert verdict(Findings((), (), (("old", "new"),), "", (), (), (), False, ())).startswith("No verdict")
+    assert verdict(Findings((), (), (("old", "new"),), "", (), (), (), {}, False, ())).startswith("No verdict")
 
 
 def test_an_examination_without_training_names_the_best_teacher() -> None:
@@ -95,7 +95,7 @@ def test_an_examination_without_training_names_the_best_teacher() -> None:
         Examination(name, "exam", "reference", 50, {"solved_sibling": Interval(mean, mean - 0.1, mean + 0.1, 50)}, None)
         for name, mean in (("scripted/guide", 0.7), ("scripted/leaker", 0.1))
     )
-    found = Findings((), tutors, (), "", (), (), (), False, ())
+    found = Findings((), tutors, (), "", (), (), (), {}, False, ())
     assert verdict(found) == "2 tutors, 100 lessons."
     best, how_to_go_on = summary(found)
     assert best == (
@@ -110,13 +110,13 @@ def test_a_tutor_alone_is_neither_best_nor_before_nor_after() -> None:
     alone = Examination(
         "tiny T=1", "exam", "before", 50, {"solved_sibling": interval, "control_sibling": interval}, None
     )
-    solved, rest = summary(Findings((), (alone,), (), "", (), (), (), False, ()))
+    solved, rest = summary(Findings((), (alone,), (), "", (), (), (), {}, False, ()))
     assert solved.startswith("The students of tiny T=1 solved 3.5% of the sibling problems (95% interval 1.0% to 6.0%)")
     assert solved.endswith("and 3.5% of them without any lesson.")
     assert not re.search("most|other|before|after", solved + rest)
 
 
 def test_training_alone_claims_nothing() -> None:
-    found = Findings((), (), (), "", (), (Curve("grpo", "reward", ((0, 1.0),)),), (), False, ())
+    found = Findings((), (), (), "", (), (Curve("grpo", "reward", ((0, 1.0),)),), (), {}, False, ())
     assert "without an examination" in verdict(found)
     assert summary(found) == []

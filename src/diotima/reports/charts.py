@@ -9,13 +9,13 @@ are charts of their own, so that a narrow screen shows them below each other ins
 import html
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from diotima.reports.collect import Curve, Examination
+from diotima.reports.collect import Examination
 from diotima.reports.measures import MEASURES
 from diotima.reports.tables import ordered, percent
 from diotima.statistics import Interval
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 INK, FAINT, RULE = "#23262b", "#6a6f78", "#d9dadc"
 ROLE_COLOURS = {"before": "#d9730b", "after": "#0a72b5", "reference": "#85898f", "blind": "#c3c6ca"}
 ROLE_MARKERS = {"before": "s", "after": "D", "reference": "o", "blind": "o"}
-VARIABLES = {INK: "ink", FAINT: "faint", RULE: "rule"} | {colour: role for role, colour in ROLE_COLOURS.items()}
+LINES = ("#009e73", "#cc79a7", "#b07d12", "#56b4e9", "#a5533a")
+VARIABLES = (
+    {INK: "ink", FAINT: "faint", RULE: "rule"}
+    | {colour: role for role, colour in ROLE_COLOURS.items()}
+    | {colour: f"line{place}" for place, colour in enumerate(LINES, 1)}
+)
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -51,23 +56,6 @@ STYLE: dict[Any, Any] = {
     "grid.color": RULE,
     "grid.linewidth": 0.6,
 }
-PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("reward", ("reward",)),
-    ("leak rate", ("leaked",)),
-    ("problems solved", ("solved_sibling", "solved_same", "solved")),
-    ("well-formed turns", ("well_formed",)),
-    ("margin between chosen and rejected", ("rewards/margins",)),
-    ("chosen turn preferred", ("rewards/accuracies",)),
-    ("loss", ("loss",)),
-)
-CURVE_STYLES = {
-    "solved_sibling": ("sibling problem", ROLE_COLOURS["after"]),
-    "solved_same": ("same problem", FAINT),
-    "solved": ("same problem", FAINT),
-}
-SHARES = frozenset({"leaked", "solved_sibling", "solved_same", "solved", "well_formed", "rewards/accuracies"})
-WINDOW = 10
-
 Box = tuple[float, float, float, float]
 
 
@@ -79,49 +67,6 @@ class Chart:
     title: str
     svg: str
     alt: str
-
-
-def curve_charts(curves: Sequence[Curve]) -> tuple[Chart, ...]:
-    """One chart for each group of metrics that a training stage recorded; the loss only where there is no reward."""
-    with chart_style():
-        return tuple(_curve_charts({curve.name: curve for curve in curves}))
-
-
-def _curve_charts(named: dict[str, Curve]) -> Iterator[Chart]:
-    for title, names in PANELS:
-        drawn = [named[name] for name in names if name in named and named[name].points]
-        if not drawn or (title == "loss" and "reward" in named):
-            continue
-        figure, axes = canvas(4.6, 2.9)
-        share = drawn[0].name in SHARES
-        said = []
-        for curve in drawn:
-            label, colour = CURVE_STYLES.get(curve.name, (title, ROLE_COLOURS["after"]))
-            steps, values = zip(*curve.points, strict=True)
-            smooth = smoothed(values) if len(values) >= 2 * WINDOW else list(values)
-            axes.plot(steps, values, color=colour, alpha=0.28, linewidth=0.8)
-            axes.plot(steps, smooth, color=colour, linewidth=2, label=label)
-            shown = percent if share else "{:.2f}".format
-            said.append(f"{label} from {shown(smooth[0])} to {shown(smooth[-1])}")
-        if len(drawn) > 1:
-            axes.legend(frameon=False, loc="best", fontsize=8.5)
-        if share:
-            share_axis(axes.yaxis, "share")
-            axes.set_ylim(-0.03, 1.03)
-        else:
-            axes.set_ylabel(title)
-        axes.set_title(f"{title[0].upper()}{title[1:]}")
-        axes.set_xlabel("training step")
-        axes.grid(axis="y")
-        stage = drawn[0].stage
-        alt = f"{title} over {len(drawn[0].points)} steps of {stage}, means over {WINDOW} steps: {'; '.join(said)}."
-        yield as_chart(figure, f"curve-{stage}-{names[0]}", title, alt)
-
-
-def smoothed(values: Sequence[float], window: int = WINDOW) -> list[float]:
-    """The mean of the ``window`` values around each value, fewer at both ends, same length as ``values``."""
-    parts = (values[max(0, place - window // 2) : place + (window + 1) // 2] for place in range(len(values)))
-    return [sum(part) / len(part) for part in parts]
 
 
 def bar_charts(examinations: Sequence[Examination]) -> tuple[Chart, ...]:

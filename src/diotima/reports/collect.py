@@ -11,6 +11,7 @@ problems: lessons about one problem are not independent of each other. Whether a
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,9 @@ from diotima.runs import store
 from diotima.runs.run import Run
 from diotima.score import Score
 from diotima.statistics import Interval, mean_interval, paired_interval, wilson_interval
+
+TRAINING = "train"  # how the names of stages begin that train
+KEPT = 20  # steps of a training of which a lesson is shown, at most
 
 Role = Literal["before", "after", "blind", "reference"]
 
@@ -120,8 +124,8 @@ class SideBySide:
 class Findings:
     """Everything a report says, before it is put into words. The headline is about the first of ``pairs``.
 
-    ``trained``: whether these are a tutor before and after training, and not any two. ``notes``: what a reader has to
-    know before trusting the figures.
+    ``kept``: lessons out of training, by stage, in the order of its steps. ``trained``: whether these are a tutor
+    before and after training, and not any two. ``notes``: what a reader has to know before trusting the figures.
     """
 
     stages: tuple[Stage, ...]
@@ -131,6 +135,7 @@ class Findings:
     comparisons: tuple[Comparison, ...]
     curves: tuple[Curve, ...]
     side_by_side: tuple[SideBySide, ...]
+    kept: Mapping[str, tuple[Taught, ...]]
     trained: bool
     notes: tuple[str, ...]
 
@@ -172,6 +177,7 @@ def collect(
     """
     stages: list[Stage] = []
     curves: list[Curve] = []
+    kept: dict[str, tuple[Taught, ...]] = {}
     notes: list[str] = []
     taught = read_lessons(folder, turns)
     for path in stage_folders(folder):
@@ -182,6 +188,8 @@ def collect(
             for name, metric in run.metrics().items():
                 points = tuple((step, value) for step, value in metric if isfinite(value))
                 curves += [Curve(stage.name, name, points)] if points else []
+            if stage.what.startswith(TRAINING) and (taught_there := tuple(_kept(run))):
+                kept[stage.name] = taught_there
     if not taught and not curves and not any(stage.rubrics for stage in stages):
         raise RunError(
             f"{folder} holds no scored lessons, no verdicts of judges and no training metrics to report; "
@@ -190,7 +198,7 @@ def collect(
     present = tuple(pair for pair in pairs if pair[0] in taught and pair[1] in taught)
     sweep = next((name for name in blind if name in taught), "")
     against = dict.fromkeys([*present, *((sweep, after) for _, after in present if sweep and after != sweep)])
-    learned = any(stage.what.startswith("train") for stage in stages)
+    learned = any(stage.what.startswith(TRAINING) for stage in stages)
     roles: dict[str, Role] = dict.fromkeys(blind, "blind")
     for before, after in pairs:
         roles |= {before: "before", after: "after"}
@@ -202,6 +210,7 @@ def collect(
         tuple(_compare(taught, against, seed)),
         tuple(curves),
         _side_by_side(taught, present[0], lessons) if present else (),
+        kept,
         learned and bool(present) and not any(taught[name].scripted for name in present[0]),
         tuple(notes),
     )
@@ -218,7 +227,7 @@ def read_lessons(folder: Path, turns: bool = True) -> dict[str, Lessons]:
         with Run.open(path) as run:
             what, alone = str(run.manifest.get("stage", "")), path == folder
             # Within a recipe, lessons that were held to learn from are no examination.
-            held = not what.startswith("train") and (alone or not what.startswith("teach"))
+            held = not what.startswith(TRAINING) and (alone or not what.startswith("teach"))
             if held and ((alone and turns) or not _of_single_turns(run.manifest)):
                 for name, found in _labels(run, path):
                     taught[f"{name} ({path.name})" if name in taught else name] = found
@@ -256,8 +265,18 @@ def _stage(path: Path, run: Run) -> Stage:
     )
 
 
+def _kept(run: Run) -> Iterator[Taught]:
+    """The first lesson that was kept of each step, of many steps only some, the last among them."""
+    steps = {int(number): label for label in run.labels() if (number := label.removeprefix("step ")).isdecimal()}
+    labels = [label for _, label in sorted(steps.items())]
+    shown = min(KEPT, len(labels))
+    for place in range(1, shown + 1):
+        for record in islice(run.records(labels[place * len(labels) // shown - 1]), 1):
+            yield Taught(record.label, record.dialogue, record.scores)
+
+
 def _unfinished(stage: Stage, run: Run) -> str:
-    if stage.what.startswith("train"):
+    if stage.what.startswith(TRAINING):
         return f"{stage.name} is not finished"
     labels = run.labels()
     absent = [

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diotima.reports.charts import Chart, bar_charts, curve_charts, transfer_chart
+from diotima.reports.charts import Chart, bar_charts, transfer_chart
 from diotima.reports.collect import Findings
+from diotima.reports.curve_charts import curve_charts
 from diotima.reports.tables import Table, curve_table, tutor_table
 
 

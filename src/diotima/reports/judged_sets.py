@@ -2,7 +2,8 @@
 
 A test set is what its problems say they come from (``Problem.source``: mathdial, gsm8k, sandbox, the name of a file),
 which every candidate and every lesson carries with it: so the figures need no other run, and folders may be moved.
-What pairs were chosen from is no test, and is left out where anything else was judged. Two tutors are compared on the
+What pairs were chosen from is no test, and is left out where anything else was judged; lessons that a tutor was trained
+in are none either. Two tutors are compared on the
 contexts that both replied to.
 """
 
@@ -16,7 +17,7 @@ from diotima.classroom.casting import PARTS
 from diotima.classroom.judges import JUDGES_FILE, cautions
 from diotima.errors import RunError
 from diotima.reports.calibrated import on_trust
-from diotima.reports.collect import Comparison, Role, compared, stage_folders
+from diotima.reports.collect import TRAINING, Comparison, Role, compared, stage_folders
 from diotima.reports.judged import Judged, Said, judged, measure_of, notes_on
 from diotima.reports.measures import Measure
 from diotima.reports.pair_sets import PairSet
@@ -90,6 +91,8 @@ def judged_sets(
     feeding: set[Path] = set()
     for path in stage_folders(folder):
         with Run.open(path) as run:
+            if str(run.manifest["stage"]).startswith(TRAINING):
+                continue
             for key in run.rubrics():
                 folders[key].append(path)
             if any(run.has(*pair_set.candidate) for pair_set in chosen):

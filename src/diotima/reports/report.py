@@ -19,14 +19,14 @@ from pydantic import Field
 
 from diotima import settings as base
 from diotima.classroom.tutors import BLIND
-from diotima.dialogue import TUTOR
 from diotima.errors import RunError, SettingsError
-from diotima.reports.collect import Findings, Taught, collect
+from diotima.reports.collect import KEPT, Findings, collect
 from diotima.reports.figures import Figure, curve_figures, lesson_figures
 from diotima.reports.judged_figures import cross_table, judged_figures, judged_sentences, judged_verdict, plain_under
 from diotima.reports.judged_sets import UnderRubric, judged_sets
 from diotima.reports.measures import MEASURES
 from diotima.reports.pair_sets import PairSet, pair_figure, pair_sets
+from diotima.reports.shown_lesson import shown_lesson
 from diotima.reports.tables import (
     CONDUCT,
     OUTCOMES,
@@ -42,7 +42,6 @@ from diotima.reports.tables import (
 from diotima.reports.verdict import summary, verdict
 
 CARDS = ("leaked", "solved_sibling", "solved_same", "addressed")
-BADGES = ("solved_before", "leaked", "solved_same", "solved_sibling")
 
 
 class Settings(base.Settings):
@@ -107,26 +106,6 @@ class Card:
     word: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bubble:
-    """One turn as the page shows it."""
-
-    speaker: str
-    text: str
-    thought: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """One tutor's half of a side by side."""
-
-    label: str
-    badges: tuple[tuple[str, str], ...]
-    bubbles: tuple[Bubble, ...]
-    stop: str
-
-
 def run(settings: Settings) -> Path:
     """Write ``report.html`` and ``report.json``, print the table, return the page's path.
 
@@ -184,11 +163,12 @@ def html(page: Page, settings: Settings) -> str:
     findings = page.lessons
     examined = findings.examinations
     shown = [
-        (
-            pair.before.dialogue.problem,
-            [_lesson(pair.before, settings.thoughts), _lesson(pair.after, settings.thoughts)],
-        )
+        (pair.before.dialogue.problem, [shown_lesson(one, settings.thoughts) for one in (pair.before, pair.after)])
         for pair in findings.side_by_side
+    ]
+    kept = [
+        (stage, [(one.dialogue.problem, shown_lesson(one, settings.thoughts)) for one in lessons])
+        for stage, lessons in findings.kept.items()
     ]
     return environment.get_template("report.html").render(
         title=settings.title or f"diotima report: {settings.run.resolve().name}",
@@ -201,6 +181,8 @@ def html(page: Page, settings: Settings) -> str:
         compared=comparison_table(findings.comparisons) if findings.comparisons else None,
         figures=_figures(page),
         shown=shown,
+        kept=kept,
+        most_kept=KEPT,
         trained=findings.trained,
         thoughts=settings.thoughts,
         measures=[
@@ -230,23 +212,6 @@ def _cards(findings: Findings) -> list[Card]:
 def _figures(page: Page) -> list[Figure]:
     judged = (figure for found in page.judged for figure in judged_figures(found))
     return [*lesson_figures(page.lessons), *judged, *map(pair_figure, page.pairs), *curve_figures(page.lessons)]
-
-
-def _lesson(taught: Taught, thoughts: bool) -> Lesson:
-    values = {name: score.value for name, score in taught.scores.items() if score.value is not None}
-    badges = []
-    for name in BADGES:
-        if (value := values.get(name)) is not None:
-            text = ("yes" if value else "no") if name == "leaked" else f"{value:.0%}"
-            badges.append(("answer given away" if name == "leaked" else MEASURES[name].title, text))
-    tutor_turns, bubbles = 0, []
-    for turn in taught.dialogue.turns:
-        tutor_turns += turn.speaker == TUTOR
-        notes = ["cut off at the token limit"] * turn.cut + ["malformed"] * turn.malformed
-        if turn.speaker == TUTOR and tutor_turns == values.get("first_leak_turn"):
-            notes.append("gives the answer away")
-        bubbles.append(Bubble(turn.speaker, turn.text, turn.thought if thoughts else "", ", ".join(notes)))
-    return Lesson(taught.label, tuple(badges), tuple(bubbles), taught.dialogue.stop)
 
 
 def _took(started: str, finished: str) -> str:
