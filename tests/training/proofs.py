@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 
 
@@ -11,20 +12,28 @@ def trained_mask(inputs: dict[str, Any]) -> torch.Tensor:
 
 
 def gradient(trainer: Any, inputs: dict[str, Any], change_targets: Any = None) -> torch.Tensor:
-    """Gradients of the loss with respect to all parameters; ``change_targets`` edits the labels that are scored."""
+    """Gradients of the loss with respect to all parameters; ``change_targets`` edits the labels that are scored.
+
+    They may be those of whole rows or of their ends only.
+    """
     model = trainer.model
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    forward = base.forward
+    with pytest.MonkeyPatch.context() as patched:
+        if change_targets is not None:
+            forward, at_once = base.forward, getattr(trainer, "_score_at_once", None)
 
-    def forward_with_changed_targets(*args: Any, labels: Any = None, **named: Any) -> Any:
-        return forward(*args, labels=labels if change_targets is None else change_targets(labels), **named)
+            def forward_with_changed_targets(*args: Any, labels: Any = None, **named: Any) -> Any:
+                return forward(*args, labels=None if labels is None else change_targets(labels), **named)
 
-    base.forward = forward_with_changed_targets
-    try:
+            def at_once_with_changed_targets(*args: Any) -> Any:
+                *others, targets = args
+                return at_once(*others, change_targets(targets))
+
+            patched.setattr(base, "forward", forward_with_changed_targets)
+            if at_once is not None:
+                patched.setattr(trainer, "_score_at_once", at_once_with_changed_targets)
         model.zero_grad(set_to_none=True)
         trainer.compute_loss(model, inputs, num_items_in_batch=inputs.get("num_items_in_batch")).backward()
-    finally:
-        base.forward = forward
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 

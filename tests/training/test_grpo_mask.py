@@ -10,6 +10,13 @@ from diotima.training.grpo import Settings, make_trainer, prepare
 LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo")
 
 
+@pytest.fixture(params=["logits at once", "logits in tiles"], autouse=True)
+def logits(request, monkeypatch):
+    """As on a processor, and as on a GPU or where the vocabulary is large."""
+    if request.param == "logits in tiles":
+        monkeypatch.setattr("diotima.training.trainer.SMALL", 0)
+
+
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory, request):
     """A trainer and one batch of lessons that it has held and scored."""

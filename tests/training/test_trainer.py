@@ -12,7 +12,8 @@ from diotima.training.trainer import tight_batches
 def loose(tmp_path_factory, request):
     """A trainer, and one generation in four micro-batches as TRL pads them."""
     folder = tmp_path_factory.mktemp("grpo")
-    trl = {"max_steps": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "num_generations": 4}
+    trl = {"max_steps": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    trl |= {"num_generations": 4, "temperature": 0.7}
     settings = Settings(
         out=folder, problems=request.getfixturevalue("problems"), tutor_max_tokens=80, threads=1, credit="turn", trl=trl
     )
@@ -48,6 +49,26 @@ def test_gradient_of_the_step_is_the_same(loose):
     expected = gradient(trainer, batches)
     assert expected.abs().max() > 1e-4
     torch.testing.assert_close(gradient(trainer, tight_batches(batches)), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_logits_at_once_and_in_tiles_are_the_same(loose, monkeypatch):
+    trainer, batches = loose
+    first = batches[0]
+    ids, mask = (torch.cat([first[f"prompt_{name}"], first[f"completion_{name}"]], 1) for name in ("ids", "mask"))
+
+    def scored():
+        kept = first["completion_ids"].shape[1]
+        scores, entropies, _ = trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, kept, compute_entropy=True
+        )
+        said = first["completion_mask"].bool()
+        return scores.detach()[said], entropies.detach()[said], gradient(trainer, batches)
+
+    at_once = scored()
+    monkeypatch.setattr("diotima.training.trainer.SMALL", 0)
+    assert at_once[1].max() > 0.5
+    for one, other in zip(at_once, scored(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
 
 
 def test_every_row_is_there_once_and_less_is_padding(loose):
