@@ -30,3 +30,8 @@ def is_first() -> bool:
 def own_folder(run: Path) -> Path:
     """Where this process writes if all of them write ``run``."""
     return run if is_first() else run / f"process-{rank()}"
+
+
+def folders_of_others(run: Path) -> list[Path]:
+    """Where processes other than the first have written."""
+    return sorted(path for path in run.glob("process-*") if path.is_dir())

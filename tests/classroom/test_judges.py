@@ -82,7 +82,7 @@ def test_whoever_judges_itself_or_its_pupil_is_told(tmp_path: Path) -> None:
     tutors = {"ours": f"hf/{trained}", "theirs": "openai/gpt-4o", "small": "tiny"}
     own, pupil = cautions(["openai/gpt-4o"], tutors)
     assert own.startswith("openai/gpt-4o judges itself: it is the tutor theirs")
-    assert pupil.startswith("openai/gpt-4o judges its pupil: it chose what ours was trained on")
+    assert pupil.startswith("openai/gpt-4o judges its pupil: it chose what ours learned from")
     assert not list(cautions(["openai/gpt-4o-mini", "scripted/yardstick"], tutors))
     for name in (trained, f"hf/{trained}/"):
         assert "it is the tutor ours" in next(cautions([name], tutors))

@@ -88,7 +88,7 @@ def test_what_a_tutor_was_trained_on_is_known_after_a_move_and_its_judge_is_warn
     found = read(tmp_path / "new")
     assert found.trained_on == {"tuned": "tutorchat (7 pairs)"}
     (caution,) = found.cautions
-    assert caution.startswith(f"{JUDGE} judges its pupil: it chose what tuned was trained on")
+    assert caution.startswith(f"{JUDGE} judges its pupil: it chose what tuned learned from")
 
 
 def test_what_is_missing_is_noted_with_its_test_set(tmp_path: Path) -> None:

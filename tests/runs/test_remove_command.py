@@ -39,6 +39,14 @@ def test_other_files_stay_and_are_named(folder: Path, capsys: Captured) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "notes.txt"]
 
 
+def test_the_books_of_other_processes_go_with_it(folder: Path, capsys: Captured) -> None:
+    make_run(folder / "process-1", 1)
+    (folder / "process-2").mkdir()
+    assert main(["runs", "rm", str(folder), "--yes"]) == 0
+    assert "holds other files, which stay: process-2" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ["process-2"]
+
+
 def test_it_asks_for_the_name(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     answer(monkeypatch, "yes\n")
     assert main(["runs", "rm", str(folder)]) == 2

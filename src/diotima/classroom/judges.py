@@ -98,7 +98,7 @@ def cautions(judges: Iterable[str], tutors: Mapping[str, str]) -> Iterator[str]:
         pupils = [label for label, tutor in tutors.items() if any(_same(judge, one) for one in _chose_for(tutor))]
         if pupils:
             yield (
-                f"{_plain(judge)} judges its pupil: it chose what {', '.join(pupils)} was trained on, so that a better "
+                f"{_plain(judge)} judges its pupil: it chose what {', '.join(pupils)} learned from, so that a better "
                 "score may only say that the tutor pleases it; let another judge confirm it"
             )
 

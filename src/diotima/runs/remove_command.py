@@ -3,7 +3,8 @@
     diotima runs rm runs/old
     diotima runs rm runs/old --yes
 
-A run's folder may hold more by now: a report, a model, notes. That stays where it is, and is named.
+A run's folder may hold more by now: a report, a model, notes. That stays where it is, and is named. Books that other
+processes of a training have kept below it go with it.
 """
 
 import sys
@@ -13,9 +14,10 @@ from typing import Any
 
 from diotima import settings as base
 from diotima.errors import RunError, SettingsError
+from diotima.processes import folders_of_others
 from diotima.runs import lock, manifest, store
 from diotima.runs.judgements import RUBRICS
-from diotima.runs.status import read_manifest
+from diotima.runs.status import is_run, read_manifest
 
 PARTS = (
     store.FILE, f"{store.FILE}-wal", f"{store.FILE}-shm", "summary.json", "calibration.json", "calibrations.json",
@@ -44,7 +46,16 @@ def run(settings: Settings) -> dict[str, Any]:
     _refuse_others(settings.run)
     if not settings.yes:
         _ask(settings.run, folder.name)
-    with store.explained(settings.run), lock.WriterLock(folder):
+    books = [path for path in folders_of_others(folder) if is_run(path)]
+    removed = [f"{path.name}/{name}" for path in books for name in _remove(path)] + _remove(folder)
+    left = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    print(f"{settings.run} holds other files, which stay: {', '.join(left)}" if left else f"{settings.run} is removed")
+    return {"run": str(settings.run), "removed": removed, "left": left}
+
+
+def _remove(folder: Path) -> list[str]:
+    """Remove the files of a run, and its folder if nothing else is in it; returns their names."""
+    with store.explained(folder), lock.WriterLock(folder):
         removed = [*map(str, _beside(folder)), *(name for name in PARTS if (folder / name).is_file())]
         for name in removed:
             (folder / name).unlink()
@@ -52,11 +63,9 @@ def run(settings: Settings) -> dict[str, Any]:
             with suppress(OSError):  # there is none, or somebody has put more into it
                 (folder / name).rmdir()
         (folder / lock.FILE).unlink()  # there is nothing left that a next writer could meet another in
-    left = sorted(path.name for path in folder.iterdir())
-    if not left:
+    if not any(folder.iterdir()):
         folder.rmdir()
-    print(f"{settings.run} holds other files, which stay: {', '.join(left)}" if left else f"{settings.run} is removed")
-    return {"run": str(settings.run), "removed": removed, "left": left}
+    return removed
 
 
 def _beside(folder: Path) -> list[Path]:
