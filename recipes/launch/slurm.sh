@@ -13,6 +13,7 @@ shift
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 export ACCELERATE_CONFIG="$config" FIRST="$first" PROCESSES=$((SLURM_NNODES * SLURM_GPUS_ON_NODE))
 # One launcher a machine; it starts one process a GPU. Single quotes: each machine fills in its own number.
-srun --kill-on-bad-exit=1 bash -c 'exec accelerate launch --config_file "$ACCELERATE_CONFIG" \
+# Since Slurm 22.05 srun does not take over --cpus-per-task, and all processes of a machine would share one core.
+srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" bash -c 'exec accelerate launch --config_file "$ACCELERATE_CONFIG" \
     --num_machines "$SLURM_NNODES" --num_processes "$PROCESSES" --machine_rank "$SLURM_NODEID" \
     --main_process_ip "$FIRST" --main_process_port 29500 -m diotima "$@"' diotima "$@"

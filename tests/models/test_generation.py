@@ -1,3 +1,4 @@
+import weakref
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -7,8 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'diotima[train]'")
 
+from diotima.errors import ModelError  # noqa: E402
+from diotima.models import generation  # noqa: E402
 from diotima.models.chat import Sampling  # noqa: E402
-from diotima.models.generation import Context, Sampled, keeps_plain_cache, sample_replies  # noqa: E402
+from diotima.models.generation import Context, Sampled, check_cache, keeps_plain_cache, sample_replies  # noqa: E402
 
 from .conftest import new_model  # noqa: E402
 
@@ -184,3 +187,38 @@ def test_a_cache_grows_past_its_room() -> None:
     assert reply.logprobs == pytest.approx(reference(model, context, reply.ids), abs=1e-4)
     assert reply.layers is not None
     assert reply.layers[0][0].shape[1] == len(context.ids) + 149
+
+
+def test_no_second_copy_of_the_caches_is_held_while_replies_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, held, alive = model_of("llama"), [], []
+    row, write = generation._Batch.row, generation._write
+
+    def seen_row(batch: Any, place: int) -> Any:
+        layers = row(batch, place)
+        held.extend(weakref.ref(part) for layer in [*layers, *batch.cache.layers] for part in parts_of(layer))
+        return layers
+
+    def seen_write(*arguments: Any, **named: Any) -> Any:
+        alive.append(sum(part() is not None for part in held))
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(generation._Batch, "row", seen_row)
+    monkeypatch.setattr(generation, "_write", seen_write)
+    sample_replies(model, [Context(prompt, sampling(seed)) for seed, prompt in enumerate(PROMPTS)], ENDS, 0)
+    assert alive == [0]
+    assert held
+
+
+def parts_of(layer: Any) -> tuple[Any, Any]:
+    return layer if isinstance(layer, tuple) else (layer.keys, layer.values)
+
+
+def test_a_model_that_forgets_what_it_has_read_is_refused_in_a_sentence() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from .families import random_model
+
+    mamba = random_model("mamba", 40, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    with pytest.raises(ModelError, match=r"hf/m: a model of the kind mamba keeps what it has read in another way"):
+        check_cache(mamba, "hf/m")
+    check_cache(get_peft_model(new_model("llama"), LoraConfig(task_type="CAUSAL_LM")), "beside a low-rank difference")

@@ -4,13 +4,15 @@ import json
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config, Qwen3MoeConfig
 
 from diotima.cli import main
 from diotima.errors import ModelError, SettingsError
+from diotima.models.chat import Sampling
 from diotima.models.folders import TINY
+from diotima.models.generation import Context, sample_replies
 from diotima.training.adapters import AdapterSettings, adapter_config
-from diotima.training.plan import Work, activations, flops, memory, shape_of
+from diotima.training.plan import Engine, Work, activations, flops, memory, shape_of
 from diotima.training.plan_command import Settings, run, trainings, work_of
 
 NO_ADAPTER = AdapterSettings()
@@ -164,6 +166,58 @@ def test_operations_of_a_step():
     assert flops(shape, work(checkpointing=True, adapter="lora")) == 6 * shape.parameters * 800
 
 
+def test_of_a_mixture_only_the_experts_work_that_a_token_goes_to():
+    sizes = {"head_dim": 32, "num_key_value_heads": 2, "num_experts": 8, "moe_intermediate_size": 64}
+    few, all_of_them = (
+        shape_of(Qwen3MoeConfig(num_experts_per_tok=chosen, **sizes, **SMALL), NO_ADAPTER) for chosen in (2, 8)
+    )
+    experts = 3 * 8 * 3 * 128 * 64  # layers, experts, matrices
+    assert (few.idle, all_of_them.idle) == (experts * 6 / 8, 0)
+    assert few.parameters == all_of_them.parameters
+    assert flops(few, work()) == flops(all_of_them, work()) - 6 * 800 * few.idle
+
+
+@pytest.mark.parametrize(("autocast", "bytes_each"), [(False, 4), (True, 4)])
+def test_caches_of_lessons_are_what_a_reply_leaves_as_often_as_it_is_held(autocast, bytes_each):
+    config = FAMILIES["qwen2"]
+    shape, model = shape_of(config, NO_ADAPTER), real(config).eval()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        (reply,) = sample_replies(model, [Context(tuple(range(3, 40)), Sampling(max_tokens=1, seed=1))], frozenset(), 0)
+    left = sum(part.nbytes for layer in reply.layers for part in layer)
+    assert left == 37 * 3 * 2 * 64 * bytes_each
+    for lessons, copies in ((1, 2), (64, 128), (100, 164)):  # of a batch's lessons there are two
+        assert memory(shape, work(tokens=37, lessons=lessons), autocast=autocast).caches == copies * left
+    assert memory(shape, work(tokens=37, lessons=1), "zero2", 2).caches == left  # DeepSpeed has them in bfloat16
+
+
+def test_a_vllm_beside_the_tutor_takes_its_share_when_lessons_are_held_and_has_to_fit_in_it():
+    shape = shape_of(SEVEN, AdapterSettings(adapter="lora"))
+    alone = memory(shape, work(adapter="lora"))
+    share, longest = 0.3, 9000
+    asleep, awake = (
+        memory(shape, work(adapter="lora", engine=Engine(share, sleeps, longest))) for sleeps in (True, False)
+    )
+    assert asleep.engine == 2 * shape.parameters + 9000 * 2 * 2 * 28 * 512
+    assert asleep.peak == alone.peak - alone.gradients - alone.activations + asleep.engine
+    assert awake.peak == alone.peak + asleep.engine
+    assert alone.fits(24)
+    assert not asleep.fits(24, share)
+    assert not asleep.fits(40, share)  # its weights alone take more than 12 GB
+    assert asleep.fits(40, 0.5)
+    assert not asleep.fits(40, 0.7)  # nothing is left for the tutor
+    assert awake.fits(80, share)
+    unsaid = memory(shape, work(adapter="lora", engine=Engine(share, True, None)))
+    assert unsaid.engine - asleep.engine == (SEVEN.max_position_embeddings - 9000) * 2 * 2 * 28 * 512
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "falcon", "bloom", "gemma3n_text", "gemma4_text"])
+def test_families_that_name_their_sizes_otherwise_can_be_planned(kind):
+    shape = shape_of(AutoConfig.for_model(kind), NO_ADAPTER)
+    assert shape.keys <= shape.heads
+    assert shape.feed_forward >= 2 * shape.width
+    assert memory(shape, work()).peak > 16 * shape.parameters
+
+
 def only(**settings):
     (training,) = trainings(Settings(**settings))
     return training
@@ -179,6 +233,30 @@ def test_a_recipes_own_settings_decide(tmp_path):
     pairs = work_of(only(method="dpo", set=("trl.per_device_train_batch_size=4",)))
     assert (pairs.rows, pairs.reference, pairs.tokens) == (8, True, 4096)
     assert not work_of(only(method="dpo", set=("trl.precompute_ref_log_probs=true",))).reference
+
+
+def test_who_speaks_elsewhere_takes_no_room_for_caches_and_leaves_weights_in_parts(tmp_path):
+    recipe = tmp_path / "grpo.yaml"
+    recipe.write_text("problems: p\ntrl: {vllm_gpu_memory_utilization: 0.4, vllm_max_model_length: 900}\n")
+    here, beside, elsewhere = (
+        work_of(only(recipe=recipe, set=(f"rollouts={mode}",))) for mode in ("process", "colocate", "server")
+    )
+    assert (here.lessons, beside.lessons, elsewhere.lessons) == (64, 0, 0)
+    assert (here.engine, beside.engine, elsewhere.engine) == (None, Engine(0.4, True, 900), None)
+    for mode, ways in (("process", {"ddp", "zero2"}), ("server", {"ddp", "zero2", "zero3", "fsdp2"})):
+        (plan,) = run(Settings(method="grpo", gpus=2, set=(f"rollouts={mode}",)))["trainings"]
+        assert plan["bytes"].keys() == ways
+
+
+def test_a_change_may_be_one_stages_as_where_the_recipe_is_run(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "stages:\n  - {name: a, run: train sft, lessons: x}\n  - {name: b, run: train grpo, problems: x}\n"
+    )
+    changes = ("b.penalty=0", "a.trl.max_length=70", "trl.per_device_train_batch_size=3")
+    first, second = trainings(Settings(recipe=recipe, set=changes))
+    assert (first.trl["max_length"], second.settings.penalty) == (70, 0)
+    assert first.trl["per_device_train_batch_size"] == second.trl["per_device_train_batch_size"] == 3
 
 
 def test_stages_that_train_are_planned_with_the_models_that_earlier_ones_make(tmp_path):
@@ -211,11 +289,30 @@ def test_what_is_learned_from_tells_the_method(tmp_path, key, method):
         ({}, SettingsError, "which training this is has to be said: --method sft, dpo or grpo"),
         ({"method": "sft", "model": "no/where"}, ModelError, "has no configuration here; use tiny, a folder"),
         ({"method": "sft", "set": ("lerning=1",)}, SettingsError, "lerning is not a setting"),
+        ({"method": "sft", "set": ("trl.lerning=1",)}, SettingsError, "trl.lerning is not a field of TRL's SFTConfig"),
+        ({"method": "dpo", "set": ("trl.max_length=long",)}, SettingsError, "trl.max_length = 'long': Input should"),
+        ({"method": "dpo", "set": ("trl.max_length=null",)}, SettingsError, "longest row is has to be said: --tokens"),
+        ({"method": "sft", "set": ("trl.gradient_accumulation_steps=0",)}, SettingsError, "must be at least 1"),
+        ({"method": "sft", "set": ("trl.optim=sgdd",)}, SettingsError, "trl.optim = sgdd: what it keeps"),
+        ({"method": "sft", "set": ("adapter=lora", "lora_targets=x")}, ModelError, "lora cannot be put on this model"),
     ],
 )
 def test_what_cannot_be_planned_is_told(settings, error, sentence):
     with pytest.raises(error, match=sentence):
         run(Settings(**settings))
+
+
+@pytest.mark.parametrize("stages", ["3", "[a]", "{a: b}"])
+def test_stages_that_are_none_are_told(tmp_path, stages):
+    (tmp_path / "recipe.yaml").write_text(f"stages: {stages}\n")
+    with pytest.raises(SettingsError, match=r"recipe\.yaml: stages must be a list of stages"):
+        trainings(Settings(recipe=tmp_path / "recipe.yaml"))
+
+
+def test_layers_that_are_not_known_are_told(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mamba", "num_hidden_layers": 2}')
+    with pytest.raises(ModelError, match="what layers of the kind mamba keep is not known here"):
+        run(Settings(method="sft", model=str(tmp_path)))
 
 
 def test_the_table_and_its_figures(tmp_path, capsys):

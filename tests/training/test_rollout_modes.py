@@ -6,6 +6,7 @@ That the calls are the same is read from TRL's source; that vLLM itself answers 
 
 import asyncio
 import inspect
+import json
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -216,6 +217,7 @@ def test_weights_in_parts_speak_at_a_server_only(monkeypatch):
         ("process", "none", {"vllm_server_port": 1}, "trl.vllm_server_port is for a vLLM"),
         ("server", "prefix", {}, "adapter = prefix does not have; take adapter: lora"),
         ("colocate", "qlora", {}, "adapter = qlora does not have; take adapter: lora"),
+        ("server", "none", {"vllm_server_base_url": "http://h:8000/v1/"}, "leave /v1 out"),
         ("colocate", "none", {"vllm_tensor_parallel_size": 2}, "lessons do not; .*--tensor-parallel-size"),
     ],
 )
@@ -251,6 +253,8 @@ def test_defaults_are_ours_and_what_is_said_counts(problems, tmp_path, mode):
     "info",
     [
         {},
+        [],
+        {"vllm_config": "a word"},
         {"vllm_config": INFO["vllm_config"] | {"weight_transfer_config": None}},
         {"vllm_config": INFO["vllm_config"] | {"model_config": {"logprobs_mode": "raw_logprobs"}}},
     ],
@@ -258,6 +262,14 @@ def test_defaults_are_ours_and_what_is_said_counts(problems, tmp_path, mode):
 def test_a_server_that_was_started_otherwise_is_refused_with_the_command(info):
     with serving(lambda _: (404, {}), info) as url, pytest.raises(SettingsError, match="VLLM_SERVER_DEV_MODE=1 vllm"):
         refuse_unready("server", SimpleNamespace(vllm_server_base_url=url, vllm_server_timeout=0))
+
+
+def test_a_page_that_is_no_servers_is_refused_like_another_server():
+    assert rollout_modes._told(SimpleNamespace(body=b"<html>")) == (None, None)
+    assert rollout_modes._told(SimpleNamespace(body=json.dumps(INFO).encode())) == (
+        {"backend": "nccl"},
+        "processed_logprobs",
+    )
 
 
 def test_a_server_that_is_not_there_is_waited_for_and_then_told(monkeypatch, capsys):

@@ -6,6 +6,8 @@ from diotima.errors import ModelError
 
 TINY = Path(__file__).parents[1] / "sandbox" / "tiny"
 _NO_FOLDERS = ("", "tiny", "hf", "scripted")
+_SECOND_COPIES = ("original/*", "consolidated*", "*.gguf", "*.onnx", "*.h5", "*.msgpack")
+"""The same weights for other programs, which many models on the hub hold beside those that are read here."""
 
 
 def model_folder(name: str) -> Path:
@@ -36,7 +38,7 @@ def hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name, ignore_patterns=list(_SECOND_COPIES)))
     except Exception:  # offline, no such model, no access: the hub raises a dozen kinds
         raise ModelError(
             f"hf/{name}: no such folder, and no such model could be had from the Hugging Face hub "

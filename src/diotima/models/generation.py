@@ -14,6 +14,7 @@ Shapes: B rows, S new tokens (left-padded), C cached tokens (left-padded), V voc
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -102,6 +103,17 @@ def keeps_plain_cache(model: PreTrainedModel) -> bool:
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
+def check_cache(model: PreTrainedModel, name: str) -> None:
+    """Raise ModelError if a model takes no cache, or one under a name of its own: it would forget all that it read."""
+    whole: Any = model
+    whole = whole.get_base_model() if hasattr(model, "peft_config") else whole
+    if "past_key_values" not in signature(type(whole).forward).parameters:
+        raise ModelError(
+            f"{name}: a model of the kind {model.config.model_type} keeps what it has read in another way than a "
+            "key-value cache, which is not understood here; take another model, or let it speak behind an endpoint"
+        )
+
+
 def check_prefix(model: PreTrainedModel, name: str) -> None:
     """Raise ModelError if a prefix cannot stand at the beginning of this model's cache."""
     if not keeps_plain_cache(model):
@@ -131,16 +143,7 @@ def sample_replies(
         wrapped: Any = model
         model, prefixed = wrapped.get_base_model(), prefix[0][0].shape[1]
         contexts = [replace(context, layers=context.layers or prefix) for context in contexts]
-    # Rows with a cache read a few tokens, rows without read hundreds: padding one to the other would double the work.
-    rows: dict[int, tuple[Layers, torch.Tensor]] = {}
-    for cached in (True, False):
-        chosen = [index for index, context in enumerate(contexts) if (context.cached > prefixed) == cached]
-        if chosen:
-            read = _read(model, [contexts[index] for index in chosen], pad_id, prefixed)
-            for place, index in enumerate(chosen):
-                rows[index] = read.row(place), read.logits_B_V[place]
-    layers, logits = zip(*(rows[index] for index in range(len(contexts))), strict=True)
-    return _write(model, contexts, _join(model, layers, torch.stack(logits)), end_ids, plain=True)
+    return _write(model, contexts, _read_by_kind(model, contexts, pad_id, prefixed), end_ids, plain=True)
 
 
 @dataclass(slots=True)
@@ -181,6 +184,23 @@ def _read(model: PreTrainedModel, contexts: Sequence[Context], pad_id: int, pref
         logits_to_keep=1,
     )
     return _Batch(cache, mask_B_T, output.logits[:, -1].float())
+
+
+def _read_by_kind(model: PreTrainedModel, contexts: Sequence[Context], pad_id: int, prefixed: int) -> _Batch:
+    """Read contexts with a cache and those without one after the other, and join them.
+
+    Rows with a cache read a few tokens, rows without read hundreds: padding one to the other would double the work.
+    What was read is copied into the joined batch, and let go before anything is written: caches are what is large.
+    """
+    rows: dict[int, tuple[Layers, torch.Tensor]] = {}
+    for cached in (True, False):
+        chosen = [index for index, context in enumerate(contexts) if (context.cached > prefixed) == cached]
+        if chosen:
+            read = _read(model, [contexts[index] for index in chosen], pad_id, prefixed)
+            for place, index in enumerate(chosen):
+                rows[index] = read.row(place), read.logits_B_V[place]
+    layers, logits = zip(*(rows[index] for index in range(len(contexts))), strict=True)
+    return _join(model, layers, torch.stack(logits))
 
 
 def _join(model: PreTrainedModel, rows: Sequence[Layers], logits_B_V: torch.Tensor) -> _Batch:

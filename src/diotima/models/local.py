@@ -18,7 +18,7 @@ from diotima.errors import ModelError
 from diotima.models.adapted import base_of, first_line, is_adapter, is_prefix, with_adapter
 from diotima.models.batching import Batcher
 from diotima.models.chat import Reply, Sampling
-from diotima.models.generation import Context, Layers, Sampled, check_prefix, sample_replies
+from diotima.models.generation import Context, Layers, Sampled, check_cache, check_prefix, sample_replies
 from diotima.models.template import ChatFormat
 from diotima.models.token_model import ids_before, reply_after
 
@@ -46,6 +46,8 @@ class LocalModel:
         self.format = chat_format(model, tokenizer, name)
         if is_prefix(model):
             check_prefix(model, name)
+        else:
+            check_cache(model, name)
         self._caches = _Caches(_cache_bytes(model) if cache_bytes is None else cache_bytes)
         self._batcher: Batcher[Context, Sampled] = Batcher(self._sample, rows)
 

@@ -15,6 +15,7 @@ What families do differently is found by asking their templates, never by a fami
 - today's date (Llama 3.2, Mistral): always the same day, for a lesson must not be another one tomorrow.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -175,7 +176,9 @@ class ChatFormat:
 
     def _encode(self, text: str, plain: bool = False) -> list[int]:
         """Token ids; ``plain`` text cannot smuggle in control tokens by spelling them out."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain))
+        pieces = self._inside_control_tokens.split(text) if plain else [text]
+        encoded = (self.tokenizer.encode(one, add_special_tokens=False, split_special_tokens=plain) for one in pieces)
+        return [index for piece in encoded for index in piece]
 
     def _continued(self, before: str, text: str) -> list[int]:
         """The ids of ``text`` after ``before``: some tokenizers write a text's beginning differently."""
@@ -193,7 +196,21 @@ class ChatFormat:
     @cached_property
     def _control_tokens(self) -> dict[int, str]:
         # Not `all_special_ids`: it knows only the tokens with a role, such as eos, and a template's marks need none.
-        return {index: token.content for index, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        # Nor is each of them called special (DeepSeek's speakers are not): those written around turns count, too.
+        written = self._turns.after_reply + self._turns.after_user
+        return {
+            index: token.content
+            for index, token in self.tokenizer.added_tokens_decoder.items()
+            if token.special or (token.content in written and token.content[:1] in "<[" and token.content not in MARKS)
+        }
+
+    @cached_property
+    def _inside_control_tokens(self) -> re.Pattern[str]:
+        """Where a text is cut in two lest it spell a control token that the tokenizer does not call special."""
+        special = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        spelled = [token for token in self._control_tokens.values() if token not in special]
+        places = [f"(?<={re.escape(token[0])})(?={re.escape(token[1:])})" for token in spelled if len(token) > 1]
+        return re.compile("|".join(places) or "(?!)")
 
     @cached_property
     def _unsaid(self) -> frozenset[int]:

@@ -27,13 +27,18 @@ x, what low-rank differences read: d for every input of an adapted layer, and on
 queries and keys add 8 bytes for each of their numbers. With checkpointing a layer keeps its input alone, and one at a
 time is whole. TRL computes the loss in tiles of at most 4,096 tokens by 32,768 words, so there are no logits.
 
-A rollout in this process keeps 4 bytes per token, layer and key width for every lesson, when there are no gradients.
+Lessons in this process are held when there are no gradients. Keys and values take 2 numbers per token, layer and key
+width, in the precision of the embeddings (autocast does not reach them: 4 bytes where all weights are trained, but 2
+under ZeRO, else as saved), twice so in the lessons of a batch: as the turn before has left them, and as they grow.
+
+A vLLM on the same GPU takes the share of it that it is told to, `Engine`; it does not start if that is less than its
+weights, as they were saved, and the cache of one row as long as it may read.
 """
 
 import copy
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from diotima.errors import ModelError, SettingsError
@@ -61,10 +66,12 @@ class Shape:
 
     ``vocabulary``: weights of embedding and head. ``linear``: of all other linear layers. ``trained``, in ``tensors``.
     ``normed``: queries and keys that a layer norms. ``read``: bytes for each token and layer that low-rank differences
-    keep of what they read, dropout included, under autocast; ``saved``: bytes of a weight on the disk.
+    keep of what they read, dropout included, under autocast; ``saved``: bytes of a weight on the disk. ``idle``:
+    weights of the experts that a token does not go to. ``positions``: how many tokens the model can read.
     """
 
     parameters: int
+    idle: int
     vocabulary: int
     linear: int
     trained: int
@@ -78,15 +85,29 @@ class Shape:
     normed: int
     read: int
     saved: int
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A vLLM in the process of the training.
+
+    ``share`` of the GPU is its own while lessons are held, and always unless it ``sleeps``. ``longest``: tokens of the
+    longest row that it has to have room for; None: as many as the model can read.
+    """
+
+    share: float
+    sleeps: bool
+    longest: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One training in numbers.
 
-    ``rows`` of at most ``tokens`` go through the model at once, ``lessons`` are held at once before that;
-    ``accumulation`` times in a step. ``reference``: whether there is a second model to compare with. ``others``: bytes
-    of further models in the process.
+    ``rows`` of at most ``tokens`` go through the model at once, ``accumulation`` times in a step; ``lessons`` are held
+    at once before that by the weights that are trained, or any number of them by an ``engine``. ``reference``: whether
+    there is a second model to compare with. ``others``: bytes of further models in the process.
     """
 
     adapter: str
@@ -98,11 +119,15 @@ class Work:
     reference: bool = False
     lessons: int = 0
     others: float = 0.0
+    engine: Engine | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes on each GPU. At its peak either gradients and activations are there, or the caches of lessons."""
+    """Bytes on each GPU. At its peak either gradients and activations are there, or the caches of lessons.
+
+    ``engine``: the least that a vLLM for the lessons has to have, ``awake``: what it has of it in training, too.
+    """
 
     weights: float
     copies: float
@@ -112,16 +137,20 @@ class Memory:
     gradients: float
     activations: float
     caches: float
+    engine: float
+    awake: float
 
     @property
     def peak(self) -> float:
         """The most at any time."""
         always = self.weights + self.copies + self.optimizer + self.reference + self.others
-        return always + max(self.gradients + self.activations, self.caches)
+        return always + max(self.gradients + self.activations + self.awake, self.caches + self.engine)
 
-    def fits(self, gigabytes: float) -> bool:
-        """Whether a GPU of so much memory will do, with a little to spare."""
-        return self.peak * SLACK + RESERVE <= gigabytes * 1e9
+    def fits(self, gigabytes: float, share: float = 0.0) -> bool:
+        """Whether a GPU of so much memory will do, of which a vLLM takes a ``share``, with a little to spare."""
+        taken = share * gigabytes * 1e9
+        there = replace(self, engine=taken, awake=taken if self.awake else 0.0)
+        return taken >= self.engine and there.peak * SLACK + RESERVE <= gigabytes * 1e9
 
 
 def shape_of(config: "PretrainedConfig", settings: AdapterSettings) -> Shape:
@@ -142,39 +171,52 @@ def shape_of(config: "PretrainedConfig", settings: AdapterSettings) -> Shape:
     except Exception as error:  # every model class has its own
         raise ModelError(f"a model cannot be made of this configuration ({' '.join(str(error).split())})") from None
     parameters, vocabulary, linear = _count(model), _vocabulary(model), _linear(model)
-    normed = _normed(model)
+    normed, text = _normed(model), config.get_text_config()
+    idle = _idle(model, getattr(text, "num_experts_per_tok", None) or 0)
     targets: list[Any] = []
     if settings.adapter != "none":
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=FutureWarning)  # peft and transformers, about each other's names
-            model = get_peft_model(model, adapter_config(settings))
+        try:
+            with torch.device("meta"), warnings.catch_warnings():
+                warnings.filterwarnings(
+                    "ignore", category=FutureWarning
+                )  # peft, transformers: about each other's names
+                model = get_peft_model(model, adapter_config(settings))
+        except Exception as error:  # peft has several
+            raise ModelError(
+                f"adapter = {settings.adapter} cannot be put on this model ({' '.join(str(error).split())}); change "
+                "what it takes exception to, such as lora_targets or lora_dropout"
+            ) from None
         targets = [module for module in model.modules() if hasattr(module, "lora_A")]
-    text = config.get_text_config()
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    heads = text.num_attention_heads
-    per_head = getattr(text, "head_dim", None) or text.hidden_size // heads
     per_input = 3 if settings.lora_dropout else 2
     read = sum(per_input * module.in_features + 2 * settings.lora_rank for module in targets)
-    return Shape(
-        parameters=parameters,
-        vocabulary=vocabulary,
-        linear=linear,
-        trained=sum(weight.numel() for weight in trained),
-        tensors=len(trained),
-        layers=text.num_hidden_layers,
-        width=text.hidden_size,
-        heads=heads * per_head,
-        keys=(getattr(text, "num_key_value_heads", None) or heads) * per_head,
-        feed_forward=_feed_forward(text),
-        words=text.vocab_size,
-        normed=normed,
-        read=round(read / text.num_hidden_layers),
-        saved=saved,
-    )
+    try:
+        return Shape(
+            parameters=parameters,
+            idle=idle,
+            vocabulary=vocabulary,
+            linear=linear,
+            trained=sum(weight.numel() for weight in trained),
+            tensors=len(trained),
+            layers=text.num_hidden_layers,
+            width=text.hidden_size,
+            heads=_a_layer(text, lambda layer: layer.num_attention_heads * _per_head(layer)),
+            keys=_a_layer(text, lambda layer: _key_heads(layer) * _per_head(layer)),
+            feed_forward=_a_layer(text, _feed_forward),
+            words=text.vocab_size,
+            normed=normed,
+            read=round(read / text.num_hidden_layers),
+            saved=saved,
+            positions=getattr(text, "max_position_embeddings", None) or 0,
+        )
+    except (AttributeError, ArithmeticError) as error:
+        raise ModelError(f"what layers of the kind {config.model_type} keep is not known here ({error})") from None
 
 
 def memory(shape: Shape, work: Work, sharding: Sharding = "one", gpus: int = 1, autocast: bool = True) -> Memory:
     """What a training takes on each of so many GPUs; without ``autocast``, on a processor in float32."""
+    from diotima.models.local import ROWS
+
     trained, share = shape.trained, 1 / gpus
     frozen = _frozen(shape, work)
     moments = _moments(shape, work.optimizer)
@@ -197,6 +239,10 @@ def memory(shape: Shape, work: Work, sharding: Sharding = "one", gpus: int = 1, 
     if sharding in ("zero3", "fsdp2"):
         reference *= share
     numbers = 2 if autocast else 4
+    cached = 2 * shape.keys * shape.layers
+    kept = 4 if not autocast else _kept_as(shape, work, sharding)
+    engine = work.engine
+    least = shape.saved * (shape.parameters + cached * (engine.longest or shape.positions)) if engine else 0.0
     return Memory(
         weights=weights,
         copies=copies,
@@ -205,7 +251,9 @@ def memory(shape: Shape, work: Work, sharding: Sharding = "one", gpus: int = 1, 
         others=work.others,
         gradients=gradients,
         activations=activations(shape, work, numbers) + _head(shape, work),
-        caches=2.0 * shape.keys * shape.layers * numbers * work.lessons * work.tokens,
+        caches=float(kept * cached * work.tokens * (work.lessons + min(work.lessons, ROWS))),
+        engine=least,
+        awake=0.0 if engine is None or engine.sleeps else least,
     )
 
 
@@ -221,10 +269,11 @@ def activations(shape: Shape, work: Work, numbers: int = 2) -> float:
 def flops(shape: Shape, work: Work) -> float:
     """Operations of one process in one step: 2 for each weight and token forward, as many for each of the gradients.
 
-    Those of frozen weights need none; checkpointing is forward once more. Attention's own are left out, and lessons.
+    Of a mixture, only the experts count that a token goes to. Gradients of frozen weights need none; checkpointing is
+    forward once more. Attention's own are left out, and lessons.
     """
     passes = (3 if work.adapter == "none" else 2) + work.checkpointing
-    return 2.0 * passes * shape.parameters * work.rows * work.tokens * work.accumulation
+    return 2.0 * passes * (shape.parameters - shape.idle) * work.rows * work.tokens * work.accumulation
 
 
 def _kept(shape: Shape, work: Work, numbers: int) -> float:
@@ -233,6 +282,13 @@ def _kept(shape: Shape, work: Work, numbers: int) -> float:
     if work.adapter == "none":
         return 16 * shape.width + 2 * shape.width * numbers + attention + 4 * shape.feed_forward * numbers
     return 8 * shape.width + attention + 3 * shape.feed_forward * numbers + shape.read * numbers / 2
+
+
+def _kept_as(shape: Shape, work: Work, sharding: Sharding) -> int:
+    """Bytes of a number in the caches of lessons on a GPU."""
+    if work.adapter != "none":
+        return shape.saved
+    return 2 if sharding in ("zero2", "zero3") else 4
 
 
 def _head(shape: Shape, work: Work) -> float:
@@ -251,13 +307,13 @@ def _frozen(shape: Shape, work: Work) -> float:
 
 def _moments(shape: Shape, optimizer: str) -> float:
     name = optimizer.removeprefix("paged_")
-    kind = next((known for known in _MOMENTS if name.startswith(known)), None)
-    if kind is None:
+    kind = name.partition("_")[0]
+    if kind not in _MOMENTS:
         raise SettingsError(
             f"trl.optim = {optimizer}: what it keeps is not known here; known are {', '.join(_MOMENTS)}"
         )
     per_weight = _MOMENTS[kind]
-    if "8bit" in name or "bnb" in name:
+    if "8bit" in name:
         in_full = min(shape.vocabulary, shape.trained)
         return per_weight / 4 * (shape.trained - in_full) + per_weight * in_full
     return per_weight * shape.trained + 4 * shape.tensors * (kind in ("adamw", "adam"))
@@ -287,10 +343,35 @@ def _normed(model: Any) -> int:
     return 0 if first is None else sum(norms[f"{first}{part}_proj"].out_features for part in "qk")
 
 
-def _feed_forward(text: Any) -> int:
+def _idle(model: "torch.nn.Module", chosen: int) -> int:
+    """How many weights of experts, each of them stacks of all experts' matrices, a token does not go to."""
+    stacks = [weight for name, weight in model.named_parameters() if ".experts." in name and weight.dim() == 3]
+    return sum(round(weight.numel() * (1 - chosen / weight.shape[0])) for weight in stacks)
+
+
+def _a_layer(text: Any, number: Callable[[Any], float]) -> int:
+    """The mean of what the layers say, which in some families differ from each other."""
+    views = getattr(text, "per_layer_config", None)
+    layers = [text] if views is None else [views[index] for index in range(text.num_hidden_layers)]
+    return round(sum(map(number, layers)) / len(layers))
+
+
+def _per_head(layer: Any) -> int:
+    return int(getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads)
+
+
+def _key_heads(layer: Any) -> int:
+    named = (getattr(layer, name, None) for name in ("num_key_value_heads", "num_kv_heads"))
+    return int(next(filter(None, named), layer.num_attention_heads))
+
+
+def _feed_forward(layer: Any) -> float:
     """The width of the feed-forward layer; of a mixture, of all the experts that a token goes to."""
-    chosen = getattr(text, "num_experts_per_tok", None)
+    names = ("intermediate_size", "ffn_hidden_size", "ffn_dim", "n_inner")
+    width = next(filter(None, (getattr(layer, name, None) for name in names)), 4 * layer.hidden_size)
+    width = sum(width) / len(width) if isinstance(width, list) else width
+    chosen = getattr(layer, "num_experts_per_tok", None)
     if not chosen:
-        return int(text.intermediate_size)
-    single = getattr(text, "moe_intermediate_size", None) or text.intermediate_size
-    return int(chosen * single + (getattr(text, "shared_expert_intermediate_size", None) or 0))
+        return float(width)
+    single = getattr(layer, "moe_intermediate_size", None) or width
+    return float(chosen * single + (getattr(layer, "shared_expert_intermediate_size", None) or 0))

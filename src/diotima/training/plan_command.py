@@ -7,7 +7,7 @@ Reads a recipe, which may be that of one training or hold several stages, or the
 ``config.json`` and nothing else. The arithmetic, with its sources, is in `training.plan`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +21,7 @@ from diotima.problems.list_command import table
 from diotima.settings import Settings as BaseSettings
 from diotima.settings import load_settings, parse_override, read_yaml, set_key
 from diotima.training.adapters import AdapterSettings
-from diotima.training.plan import CARDS, Memory, Shape, Sharding, Work, flops, memory, shape_of
+from diotima.training.plan import CARDS, Engine, Memory, Shape, Sharding, Work, flops, memory, shape_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -42,11 +42,11 @@ _NAMES: dict[Sharding, str] = {
     "zero3": "ZeRO-3",
     "fsdp2": "FSDP2",
 }
-_SHARDINGS: dict[Method, tuple[Sharding, ...]] = {
-    "sft": ("ddp", "zero2", "zero3", "fsdp2"),
-    "dpo": ("ddp", "zero2", "zero3", "fsdp2"),
-    "grpo": ("ddp", "zero2"),  # where weights are in parts, no process has a whole tutor
-}
+_WHOLE: tuple[Sharding, ...] = ("ddp", "zero2")
+_IN_PARTS: tuple[Sharding, ...] = ("zero3", "fsdp2")
+"""Ways in which no process has all of the tutor's weights, so it cannot hold lessons with them."""
+_CONFIGS: dict[Method, str] = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig"}
+_VLLM_SHARE = 0.3  # TRL's default for vllm_gpu_memory_utilization
 
 
 class Settings(BaseSettings):
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     model: str | None = None
     """The model, instead of the recipe's: tiny, a folder with a config.json or hf/NAME."""
     set: tuple[str, ...] = ()
-    """Changes to single settings of the training, as key=value."""
+    """Changes to single settings of the training, as key=value, or of one of several stages, as stage.key=value."""
     gpus: PositiveInt = 1
     """How many GPUs train together."""
     tokens: PositiveInt | None = None
@@ -80,6 +80,11 @@ class Training:
         """Which weights are trained; all, where a method does not ask."""
         return self.settings if isinstance(self.settings, AdapterSettings) else AdapterSettings()
 
+    @property
+    def rollouts(self) -> str:
+        """Where the tutor speaks while it is trained; nowhere in SFT and DPO."""
+        return self.settings.rollouts if self.method == "grpo" else ""
+
 
 def run(settings: Settings) -> dict[str, Any]:
     """Print what each training takes; returns the same in bytes."""
@@ -90,11 +95,12 @@ def run(settings: Settings) -> dict[str, Any]:
     for training in trainings(settings):
         shape = shape_of(config_of(training.settings.model), training.adapter)
         work = work_of(training, settings.tokens)
-        shardings: tuple[Sharding, ...] = ("one",) if settings.gpus == 1 else _SHARDINGS[training.method]
+        shardings: tuple[Sharding, ...] = _WHOLE if training.rollouts == "process" else _WHOLE + _IN_PARTS
+        shardings = ("one",) if settings.gpus == 1 else shardings
         needed = {sharding: memory(shape, work, sharding, settings.gpus) for sharding in shardings}
         console.print(_heading(training, shape, work))
-        console.print(_table(needed, settings.gpus))
-        console.print(_speed(shape, work, settings.gpus))
+        console.print(_table(needed, settings.gpus, work))
+        console.print(_notes(training, shape, work, settings.gpus))
         plans.append(
             {
                 "name": training.name,
@@ -104,7 +110,7 @@ def run(settings: Settings) -> dict[str, Any]:
                 "work": asdict(work),
                 "flops": flops(shape, work) * settings.gpus,
                 "bytes": {name: asdict(one) | {"peak": one.peak} for name, one in needed.items()},
-                "fits": {name: [card for card in CARDS if one.fits(card)] for name, one in needed.items()},
+                "fits": {name: _fitting(one, work) for name, one in needed.items()},
             }
         )
     return {"gpus": settings.gpus, "trainings": plans}
@@ -114,7 +120,25 @@ def trainings(settings: Settings) -> list[Training]:
     """The trainings of a recipe, or that of the flags. Raises SettingsError if there is none."""
     values = {} if settings.recipe is None else read_yaml(settings.recipe)
     where = str(settings.recipe or "the command line")
-    found = [_training(*stage, settings, where) for stage in _stages(values, settings, where)]
+    stages = _stages(values, where)
+    if stages is None:
+        told = settings.method or next((known for known, keys in TOLD_BY.items() if keys & values.keys()), None)
+        if told is None:
+            raise SettingsError(f"{where}: which training this is has to be said: --method sft, dpo or grpo")
+        return [_training(f"train {told}", told, values, settings.set, settings.model, where)]
+    found, models = [], dict[str, str]()
+    for stage in stages:
+        name, inputs = str(stage.get("name", "")), stage.get("from") or {}
+        method = next((known for known in TOLD_BY if stage.get("run") == f"train {known}"), None)
+        if method is None:
+            continue
+        own = {key: value for key, value in stage.items() if key not in ("name", "run", "from")}
+        if isinstance(inputs, dict) and inputs.get("model") in models:  # one that an earlier stage makes
+            own["model"] = models[inputs["model"]]
+        changes = _changes(settings.set, name, [str(other.get("name", "")) for other in stages])
+        training = _training(f"stage {name or method}", method, own, changes, settings.model, where)
+        models[name] = training.settings.model
+        found.append(training)
     if not found:
         raise SettingsError(f"{where}: none of its stages trains")
     return found
@@ -147,14 +171,15 @@ def config_of(name: str) -> "PretrainedConfig":
 def work_of(training: Training, tokens: int | None = None) -> Work:
     """What goes through the model at once; ``tokens`` of the longest row if that is known."""
     chosen, trl = training.settings, training.trl
-    rows, accumulation = int(trl.get("per_device_train_batch_size", 8)), int(trl.get("gradient_accumulation_steps", 1))
+    rows, accumulation = trl["per_device_train_batch_size"], trl.get("gradient_accumulation_steps", 1)
     adapter = training.adapter.adapter
     alone = adapter == "none"  # else the reference is the model without its adapter
+    optimizer = trl.get("optim", "adamw_torch")
     work = Work(
         adapter,
-        str(trl.get("optim", "adamw_torch")),
+        str(getattr(optimizer, "value", optimizer)),
         rows,
-        tokens or int(trl.get("max_length") or 0) or _lesson_tokens(chosen),
+        tokens or trl.get("max_length") or _lesson_tokens(chosen),
         accumulation,
         bool(trl.get("gradient_checkpointing", adapter != "prefix")),
     )
@@ -162,47 +187,63 @@ def work_of(training: Training, tokens: int | None = None) -> Work:
         return replace(work, rows=2 * rows, reference=alone and not trl.get("precompute_ref_log_probs"))
     if training.method == "sft":
         return work
-    lessons = rows * int(trl.get("steps_per_generation") or accumulation)
-    return replace(work, reference=alone and bool(trl.get("beta")), lessons=lessons, others=_student(chosen))
+    work = replace(work, reference=alone and bool(trl.get("beta")), others=_student(chosen))
+    if training.rollouts == "process":
+        return replace(work, lessons=rows * (trl.get("steps_per_generation") or accumulation))
+    if training.rollouts == "server":
+        return work
+    share, longest = trl.get("vllm_gpu_memory_utilization", _VLLM_SHARE), trl.get("vllm_max_model_length")
+    return replace(work, engine=Engine(share, trl.get("vllm_enable_sleep_mode", True), longest))
 
 
-def _stages(values: dict[str, Any], settings: Settings, where: str) -> Iterator[tuple[str, Method, dict[str, Any]]]:
-    """Name, method and settings of each training that a file holds; a model that an earlier stage makes is its own."""
+def _stages(values: Mapping[str, Any], where: str) -> list[dict[str, Any]] | None:
+    """The stages that a file holds; None if it is the recipe of one training."""
     if "stages" not in values:
-        told = settings.method or next((known for known, keys in TOLD_BY.items() if keys & values.keys()), None)
-        if told is None:
-            raise SettingsError(f"{where}: which training this is has to be said: --method sft, dpo or grpo")
-        yield f"train {told}", told, values
-        return
-    models: dict[str, str] = {}
-    for stage in values["stages"]:
-        own = {key: value for key, value in stage.items() if key not in ("name", "run", "from")}
-        method = next((known for known in TOLD_BY if stage.get("run") == f"train {known}"), None)
-        if method is None:
-            continue
-        inputs = stage.get("from") or {}
-        if isinstance(inputs, dict) and inputs.get("model") in models:
-            own["model"] = models[inputs["model"]]
-        models[stage.get("name", "")] = str(own.get("model", "tiny"))
-        yield f"stage {stage.get('name', method)}", method, own
+        return None
+    stages = values["stages"]
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        raise SettingsError(f"{where}: stages must be a list of stages, each with name, run and its settings")
+    return stages
 
 
-def _training(name: str, method: Method, values: dict[str, Any], settings: Settings, where: str) -> Training:
+def _changes(changes: Sequence[str], stage: str, stages: Sequence[str]) -> list[str]:
+    """Which changes are a stage's, without its name; one that names no stage is for all."""
+    own = []
+    for change in changes:
+        name, _, rest = change.partition(".")
+        if name not in stages:
+            own.append(change)
+        elif name == stage:
+            own.append(rest)
+    return own
+
+
+def _training(
+    name: str, method: Method, values: dict[str, Any], changes: Sequence[str], model: str | None, where: str
+) -> Training:
+    """One training from what a file says, changed."""
+    import trl
+
+    from diotima.training.setup import trl_fields
+
     module = import_module(f"diotima.training.{method}")
-    for change in settings.set:
+    for change in changes:
         key, value = parse_override(change)
         set_key(values, key, value, f"--set {change}")
-    if settings.model is not None:
-        values["model"] = settings.model
+    if model is not None:
+        values["model"] = model
     for key, field in module.Settings.model_fields.items():
         if field.is_required():
             values.setdefault(key, ".")  # out, and what to learn from: of no account here
     chosen = load_settings(module.Settings, None, values, f"{where}, {name}")
-    return Training(name, method, chosen, {**module.DEFAULTS, **chosen.trl})
+    fields = trl_fields(getattr(trl, _CONFIGS[method]), chosen.trl, f"{where}, {name}")
+    return Training(name, method, chosen, {**module.DEFAULTS, **fields})
 
 
 def _lesson_tokens(settings: Any) -> int:
-    """How long a lesson can be, by its limits."""
+    """How long a lesson can be, by its limits. Raises SettingsError for rows that have none."""
+    if not hasattr(settings, "tutor_turns"):
+        raise SettingsError("trl.max_length = null: how long the longest row is has to be said: --tokens 2000")
     turns = settings.tutor_turns * (settings.tutor_max_tokens + settings.student_max_tokens)
     return int(settings.most_tokens or PROMPT_TOKENS + turns)
 
@@ -218,7 +259,11 @@ def _student(settings: Any) -> float:
 
 def _heading(training: Training, shape: Shape, work: Work) -> str:
     checkpointing = "with" if work.checkpointing else "without"
-    lessons = f", {work.lessons:,} lessons held at once" if work.lessons else ""
+    lessons = {
+        "process": f", {work.lessons:,} lessons held at once",
+        "colocate": ", lessons held by a vLLM beside it",
+        "server": ", lessons held by a vLLM elsewhere",
+    }.get(training.rollouts, "")
     return (
         f"{training.name} of {training.settings.model}: {shape.parameters / 1e9:,.3f} billion weights, "
         f"{shape.trained / 1e6:,.1f} million of them or beside them are trained ({work.adapter})\n"
@@ -227,7 +272,7 @@ def _heading(training: Training, shape: Shape, work: Work) -> str:
     )
 
 
-def _table(needed: Mapping[Sharding, Memory], gpus: int) -> Any:
+def _table(needed: Mapping[Sharding, Memory], gpus: int, work: Work) -> Any:
     unit, bytes_each = ("GB", 1e9) if max(one.peak for one in needed.values()) > 1e9 else ("MB", 1e6)
     rows = table(f"{unit} on each of {gpus} GPUs" if gpus > 1 else unit, *(_NAMES[name] for name in needed))
     for column in rows.columns[1:]:
@@ -241,26 +286,41 @@ def _table(needed: Mapping[Sharding, Memory], gpus: int) -> Any:
         ("gradients", "gradients"),
         ("activations", "activations"),
         ("caches", "caches of lessons *"),
+        ("engine", "vLLM at the least *"),
     ):
         if any(getattr(one, part) for one in needed.values()):
             rows.add_row(name, *(f"{getattr(one, part) / bytes_each:,.2f}" for one in needed.values()))
     rows.add_row("at the peak", *(f"{one.peak / bytes_each:,.2f}" for one in needed.values()))
-    rows.add_row("fits on", *(_cards(one) for one in needed.values()))
+    rows.add_row("fits on", *(_smallest(one, work) for one in needed.values()))
     return rows
 
 
-def _cards(one: Memory) -> str:
-    smallest = next((card for card in CARDS if one.fits(card)), None)
-    return "none of these" if smallest is None else f"{smallest} GB"
+def _fitting(needed: Memory, work: Work) -> list[int]:
+    return [card for card in CARDS if needed.fits(card, work.engine.share if work.engine else 0.0)]
 
 
-def _speed(shape: Shape, work: Work, gpus: int) -> str:
+def _smallest(needed: Memory, work: Work) -> str:
+    cards = _fitting(needed, work)
+    return f"{cards[0]} GB" if cards else "none of these"
+
+
+def _notes(training: Training, shape: Shape, work: Work, gpus: int) -> str:
     each = flops(shape, work)
     times = {name: each / (UTILISATION * peak) for name, peak in PEAKS.items()}
     seconds = ", ".join(f"{time:,.{0 if time > 10 else 2}f} s on an {name}" for name, time in times.items())
-    rollouts = "; holding the lessons comes on top" if work.lessons else ""
-    caches = "* when there are no gradients and activations\n" if work.lessons else ""
+    rollouts = "; holding the lessons comes on top" if training.rollouts else ""
     return (
-        f"{caches}A step is {each * gpus / 1e15:,.3g} PFLOP, about {seconds} if {UTILISATION:.0%} of the maker's "
+        f"{_when(work)}A step is {each * gpus / 1e15:,.3g} PFLOP, about {seconds} if {UTILISATION:.0%} of the maker's "
         f"figure is reached{rollouts}. All of this is estimated; the weights trained are counted.\n"
+    )
+
+
+def _when(work: Work) -> str:
+    """What the asterisk says."""
+    if work.engine is None:
+        return "* when there are no gradients and activations\n" if work.lessons else ""
+    when = "when there are no gradients and activations" if work.engine.sleeps else "always"
+    return (
+        f"* {when}; the least is its weights and the cache of one row, and it takes {work.engine.share:.0%} of the GPU "
+        "(trl.vllm_gpu_memory_utilization), with which it has to fit\n"
     )

@@ -91,6 +91,10 @@ def check(mode: Mode, adapter: str, trl: Mapping[str, Any]) -> dict[str, Any]:
             "train grpo: with trl.vllm_tensor_parallel_size several processes would have to speak in step, and lessons "
             "do not; leave it out, or say rollouts: server, with --tensor-parallel-size for vllm serve"
         )
+    if str(trl.get("vllm_server_base_url") or "").rstrip("/").endswith("/v1"):
+        raise SettingsError(
+            "train grpo: trl.vllm_server_base_url is where the server is, and not its pages for chats; leave /v1 out"
+        )
     if lacking := _lacking():
         raise SettingsError(
             f"train grpo: rollouts = {mode} needs {' and '.join(lacking)} here; without, say rollouts: process"
@@ -125,13 +129,21 @@ def refuse_unready(mode: Mode, args: Any) -> None:
             f"train grpo: nobody answers at {url} ({sent.reason}); start the tutor's server with {SERVE}, and say "
             "where it is: trl.vllm_server_base_url"
         )
-    told: Any = json.loads(sent.body)["vllm_config"] if sent.status == 200 else {}
-    logprobs = told.get("model_config", {}).get("logprobs_mode")
-    if told.get("weight_transfer_config") is None or logprobs != "processed_logprobs":
+    transfer, logprobs = _told(sent)
+    if transfer is None or logprobs != "processed_logprobs":
         raise SettingsError(
             f"train grpo: the server at {url} was not started such that a tutor in training can speak there; start it "
             f"with {SERVE}"
         )
+
+
+def _told(sent: Sent) -> tuple[Any, Any]:
+    """What a server says of the transfer of weights and of its log-probabilities; None where it is no vLLM."""
+    try:
+        told = json.loads(sent.body)["vllm_config"]
+        return told["weight_transfer_config"], told["model_config"]["logprobs_mode"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None, None
 
 
 async def _waited_for(page: str, seconds: float) -> Sent:

@@ -44,6 +44,13 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
     """
     # TRL sets the field by its old name, and transformers says so at every start.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*is deprecated", category=FutureWarning)
+    typed = trl_fields(cls, chosen, where)
+    with accepted(where):
+        return cls(**{**_hardware(), **defaults, **typed})
+
+
+def trl_fields(cls: type, chosen: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Fields of a TRL configuration as values of their kinds. Raises SettingsError, see `trl_config`."""
     known = [field.name for field in dataclasses.fields(cls)]
     kinds = typing.get_type_hints(cls)
     typed = {}
@@ -56,10 +63,10 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
             typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
         except pydantic.ValidationError as error:
             raise SettingsError(f"{where}: trl.{key} = {value!r}: {error.errors()[0]['msg']}") from None
-    if typed.get("per_device_train_batch_size", 1) < 1:
-        raise SettingsError(f"{where}: trl.per_device_train_batch_size must be at least 1")
-    with accepted(where):
-        return cls(**{**_hardware(), **defaults, **typed})
+    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if typed.get(key, 1) < 1:
+            raise SettingsError(f"{where}: trl.{key} must be at least 1")
+    return typed
 
 
 @contextmanager
