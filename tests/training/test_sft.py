@@ -13,7 +13,7 @@ from diotima.errors import RunError, SettingsError
 from diotima.models.folders import TINY
 from diotima.models.local import load_local
 from diotima.runs.run import Run
-from diotima.training.sft import Settings, chosen_lessons, labelled_rows, run, with_tokens
+from diotima.training.sft import Settings, check, chosen_lessons, labelled_rows, run, with_tokens
 
 PART = Part("tutor/tiny", "solution")
 
@@ -71,11 +71,30 @@ def test_a_missing_score_is_never_good_enough(guided, tmp_path):
     [
         ({"max_steps": "three"}, r"trl\.max_steps = 'three': .*integer"),
         ({"loss_type": "least squares"}, "TRL does not accept these settings"),
+        ({"gradient_accumulation_steps": 0}, r"trl\.gradient_accumulation_steps must be at least 1"),
+        ({"learning_rate": -1}, r"trl\.learning_rate = -1 must be a number of at least 0"),
+        ({"learning_rate": float("nan")}, r"trl\.learning_rate = nan must be a number"),
     ],
 )
 def test_a_wrong_trl_value_is_told_in_a_sentence(guided, tmp_path, trl, sentence):
     with pytest.raises(SettingsError, match=sentence):
         run(settings(guided, tmp_path, trl=trl))
+
+
+@pytest.mark.parametrize(
+    ("trl", "package"), [({"optim": "paged_adamw_8bit"}, "bitsandbytes"), ({"report_to": "wandb"}, "wandb")]
+)
+def test_a_package_that_is_not_here_is_named_before_a_run_is_written(guided, tmp_path, monkeypatch, trl, package):
+    from transformers import trainer_optimizer
+    from transformers.integrations import integration_utils
+
+    monkeypatch.setattr(trainer_optimizer, "is_bitsandbytes_available", lambda: False)
+    monkeypatch.setattr(integration_utils, "is_wandb_available", lambda: False)
+    chosen = settings(guided, tmp_path, trl=trl)
+    check(chosen)  # a recipe may be read on another machine than it is for
+    with pytest.raises(SettingsError, match=package):
+        run(chosen)
+    assert not chosen.out.exists()
 
 
 def test_only_lessons_with_the_scores_asked_for_are_kept(guided, tmp_path):

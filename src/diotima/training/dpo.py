@@ -122,6 +122,7 @@ def run(settings: Settings) -> Path:
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    setup.refuse_lacking(args, "train dpo")
     folder = model_folder(settings.model)
     summary = summary_of(settings.pairs)
     part = part_of(folder, played_with(settings, summary))

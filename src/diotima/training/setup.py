@@ -9,6 +9,7 @@ import atexit
 import dataclasses
 import gc
 import logging
+import math
 import os
 import shutil
 import typing
@@ -56,10 +57,32 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
             typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
         except pydantic.ValidationError as error:
             raise SettingsError(f"{where}: trl.{key} = {value!r}: {error.errors()[0]['msg']}") from None
-    if typed.get("per_device_train_batch_size", 1) < 1:
-        raise SettingsError(f"{where}: trl.per_device_train_batch_size must be at least 1")
+    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if typed.get(key, 1) < 1:
+            raise SettingsError(f"{where}: trl.{key} must be at least 1")
     with accepted(where):
-        return cls(**{**_hardware(), **defaults, **typed})
+        args = cls(**{**_hardware(), **defaults, **typed})
+    if not 0 <= args.learning_rate < math.inf:
+        raise SettingsError(f"{where}: trl.learning_rate = {args.learning_rate:g} must be a number of at least 0")
+    return args
+
+
+def refuse_lacking(args: Any, where: str) -> None:
+    """Raise SettingsError if the optimizer, or whoever gets reports, needs a package that is not here.
+
+    Transformers notices when it trains already. A configuration alone asks for none: it may be for another machine.
+    """
+    from transformers import Trainer
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    # The others ask for a model's layers before they can be looked for.
+    if not any(kind in args.optim for kind in ("galore", "apollo", "lomo")):
+        with accepted(where):
+            Trainer.get_optimizer_cls_and_kwargs(args)
+    here = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    for name in args.report_to:
+        if name not in (*here, "azure_ml", "flyte"):  # these two are in its list at times or never
+            raise SettingsError(f"{where}: trl.report_to = {name} is not installed here; leave it out, or install it")
 
 
 @contextmanager
@@ -67,7 +90,7 @@ def accepted(where: str) -> Iterator[None]:
     """Tell what TRL has against the settings in one sentence of SettingsError."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise SettingsError(f"{where}: TRL does not accept these settings ({' '.join(str(error).split())})") from None
 
 

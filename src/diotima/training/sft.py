@@ -89,6 +89,7 @@ def run(settings: Settings) -> Path:
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    setup.refuse_lacking(args, "train sft")
     sources = sources_of(settings, settings.mix, "train sft")
     found = [chosen_lessons(source) if source.lessons else chats(source) for source in sources]
     folder = model_folder(settings.model)
