@@ -39,9 +39,10 @@ def save_or_die(self, folder):
     save(self, folder)
 
 grpo.make_trainer, transformers.Trainer._save_optimizer_and_scheduler = make_with_killer, save_or_die
+# Two steps are an epoch: the second epoch's order of problems must be found again as well.
 trl = dict(max_steps=4, save_steps=1, per_device_train_batch_size=4,
            gradient_accumulation_steps=2, num_generations=4, learning_rate=1e-3)
-grpo.run(grpo.Settings(out=out, problems=problems, tutor_max_tokens=80, threads=1, trl=trl))
+grpo.run(grpo.Settings(out=out, problems=problems, most_problems=4, tutor_max_tokens=80, threads=1, trl=trl))
 """
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from trl import GRPOTrainer
 
 from diotima.runs.run import Run
 from diotima.training.grpo import Settings, make_trainer, prepare, run
@@ -48,6 +49,17 @@ def test_gradient_of_the_step_is_the_same(loose):
     expected = gradient(trainer, batches)
     assert expected.abs().max() > 1e-4
     torch.testing.assert_close(gradient(trainer, tight_batches(batches)), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_later_epochs_order_is_found_again(loose):
+    trainer, _ = loose
+    straight = GRPOTrainer._get_train_sampler(trainer)
+    orders = [list(straight) for _ in range(3)]
+    assert orders[0] != orders[2]
+    trainer.state.epoch = 2.0
+    resumed = list(trainer._get_train_sampler())
+    trainer.state.epoch = None
+    assert (list(trainer._get_train_sampler()), resumed) == (orders[0], orders[2])
 
 
 def test_every_row_is_there_once_and_less_is_padding(loose):

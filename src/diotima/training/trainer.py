@@ -1,4 +1,5 @@
-"""TRL's GRPO trainer with three additions of ours: tight batches, advantages of single turns, and the drift.
+"""TRL's GRPO trainer with additions of ours: tight batches, advantages of single turns, the drift, and an order of
+problems that a resumed training finds again.
 
 TRL pads all lessons of a step to the longest, and much of what is then computed is padding. Where a step's lessons are
 spread over several micro-batches, here each gets lessons of like length and is cut to its own longest. The gradient of
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 Batch = dict[str, Any]
 
@@ -29,6 +31,18 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._drifts: list[torch.Tensor] = []
+
+    def _get_train_sampler(self, dataset: Any = None) -> "ProblemOrder":
+        made = super()._get_train_sampler(dataset)
+        return ProblemOrder(
+            self,
+            made.data_source,
+            made.mini_repeat_count,
+            made.batch_size,
+            made.repeat_count,
+            made.shuffle,
+            made.seed,
+        )
 
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
         output: Batch = super()._generate_and_score_completions(inputs)
@@ -79,6 +93,23 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
             self._buffered_inputs = tight_batches(made)
             inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return inputs
+
+
+class ProblemOrder(RepeatSampler):  # type: ignore[misc]
+    """TRL's order of problems. Its own draws one epoch's after another, so a resumed training would begin with the
+    first epoch's again, and with the same problems; here what earlier epochs have drawn is drawn first.
+    """
+
+    def __init__(self, trainer: LessonTrainer, *args: Any) -> None:
+        super().__init__(*args)
+        self._trainer = trainer
+
+    def __iter__(self) -> Any:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed)
+            for _ in range(int(self._trainer.state.epoch or 0)):
+                torch.randperm(self.num_samples, generator=self.generator)
+        return super().__iter__()
 
 
 def tight_batches(batches: list[Batch]) -> list[Batch]:
