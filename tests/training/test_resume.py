@@ -79,6 +79,14 @@ def test_only_complete_checkpoints_count(tmp_path):
     assert not (tmp_path / "checkpoint-11").exists()
 
 
+def test_a_copy_that_somebody_made_is_left_alone(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10.old", "checkpoint-copy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / COMPLETE).touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 @pytest.mark.parametrize("folder", ["nothing", "empty"])
 def test_without_checkpoints_training_starts_anew(tmp_path, folder):
     (tmp_path / "empty").mkdir()

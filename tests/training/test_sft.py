@@ -72,6 +72,7 @@ def test_a_missing_score_is_never_good_enough(guided, tmp_path):
         ({"max_steps": "three"}, r"trl\.max_steps = 'three': .*integer"),
         ({"loss_type": "least squares"}, "TRL does not accept these settings"),
         ({"gradient_accumulation_steps": 0}, r"trl\.gradient_accumulation_steps must be at least 1"),
+        ({"save_total_limit": 1}, r"trl\.save_total_limit = 1 would take .* make it at least 2"),
         ({"learning_rate": -1}, r"trl\.learning_rate = -1 must be a number of at least 0"),
         ({"learning_rate": float("nan")}, r"trl\.learning_rate = nan must be a number"),
     ],

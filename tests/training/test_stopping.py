@@ -1,6 +1,7 @@
 """Training that has to stop: one sentence, a checkpoint of the last whole step, and from there the same weights."""
 
 import hashlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,9 +113,9 @@ def test_rewards_that_never_differ_stop_a_training_when_patience_is_lost(problem
 
 
 @pytest.mark.parametrize("steps", [0, 4])
-def test_what_is_kept_when(steps, monkeypatch) -> None:
+def test_what_is_kept_when(steps, tmp_path, monkeypatch) -> None:
     class Trainer:
-        model, args, control, kept = object(), None, None, ()
+        model, args, control, kept = object(), SimpleNamespace(output_dir=str(tmp_path)), None, ()
 
         def __init__(self) -> None:
             self.state = self.callback_handler = self
@@ -131,6 +132,12 @@ def test_what_is_kept_when(steps, monkeypatch) -> None:
         with pytest.raises(type(error)), last_step_kept(trainer):
             raise error
         assert trainer.kept == (("saved", "marked") if expected and steps else ())
+    (tmp_path / f"checkpoint-{steps}").mkdir()
+    (tmp_path / f"checkpoint-{steps}" / COMPLETE).touch()
+    trainer = Trainer()
+    with pytest.raises(ModelError), last_step_kept(trainer):
+        raise ModelError("the server is still dead")
+    assert trainer.kept == ()  # what is whole is not written a second time
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     trainer = Trainer()

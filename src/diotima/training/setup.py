@@ -29,13 +29,11 @@ from diotima.processes import count, is_first
 from diotima.progress import Progress
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
-from diotima.training.stopping import last_step_kept, refuse_bad_gradient
+from diotima.training.stopping import COMPLETE, last_step_kept, refuse_bad_gradient
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
-
-COMPLETE = "complete"
 
 
 def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
@@ -60,6 +58,11 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
     for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         if typed.get(key, 1) < 1:
             raise SettingsError(f"{where}: trl.{key} must be at least 1")
+    if typed.get("save_total_limit") == 1:
+        raise SettingsError(
+            f"{where}: trl.save_total_limit = 1 would take the old checkpoint away before the new one is whole, and a "
+            "kill between the two would lose the training; make it at least 2"
+        )
     with accepted(where):
         args = cls(**{**_hardware(), **defaults, **typed})
     if not 0 <= args.learning_rate < math.inf:
@@ -123,8 +126,9 @@ def steps(rows: int, args: Any) -> int:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint; removes newer ones that a kill has left unfinished."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for path in found:
+    steps = {path: path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")}
+    numbered = [path for path, step in steps.items() if step.isdecimal()]  # a person's copy is none of ours
+    for path in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
         if (path / COMPLETE).is_file():
             return path
         shutil.rmtree(path)
