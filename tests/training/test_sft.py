@@ -60,6 +60,20 @@ def test_another_models_tokens_are_not_trained_on(guided, tmp_path, local):
     assert with_tokens(foreign, local, PART, chosen) == own
 
 
+@pytest.mark.parametrize("thinking", ["off", "forced"])
+def test_its_own_tokens_are_trained_on_also_where_its_thought_was_begun_for_it(problems, tmp_path, local, thinking):
+    lessons = TeachSettings(
+        out=tmp_path / "own", problems=problems, tutor="tiny", thinking=thinking, most_problems=2, attempts=1,
+        tutor_turns=2, tutor_max_tokens=20, threads=1,
+    )  # fmt: skip
+    chosen = settings(teach(lessons), tmp_path, keep={}, least={})
+    part = replace(PART, thinking=thinking)
+    for dialogue in chosen_lessons(chosen):
+        assert with_tokens(dialogue, local, part, chosen) == dialogue
+        begun = dialogue.by(TUTOR)[0].tokens.prompt_ids
+        assert local.tokenizer.decode(begun).endswith("<think>") == (thinking == "forced")
+
+
 def test_a_missing_score_is_never_good_enough(guided, tmp_path):
     assert len(chosen_lessons(settings(guided, tmp_path, keep={}, least={"gain": -1.0}))) == 24
     with pytest.raises(RunError, match=r"24 lack no such score >= -1 \(it is missing\)"):

@@ -23,6 +23,7 @@ from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
 from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
 from diotima.errors import RunError, SettingsError
 from diotima.models.folders import model_folder
+from diotima.models.token_model import ids_before
 from diotima.runs.records import Record
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
@@ -223,9 +224,8 @@ def with_tokens(dialogue: Dialogue, local: "LocalModel", part: Part, settings: L
     Tokens that are there are kept if this model would have read the same opening; else they are another model's.
     """
     role = model_role(local, part, settings, 1.0)
-    if all(turn.tokens for turn in dialogue.by(TUTOR)) and _opening(dialogue) == local.format.context(
-        role.messages(_before_tutor(dialogue))
-    ):
+    opening, _ = ids_before(local.format, role.messages(_before_tutor(dialogue)), role.sampling)
+    if all(turn.tokens for turn in dialogue.by(TUTOR)) and _opening(dialogue) == opening:
         return dialogue
     grown = Dialogue(dialogue.problem, seed=dialogue.seed)
     for turn in dialogue.turns:
