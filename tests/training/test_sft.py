@@ -86,6 +86,8 @@ def test_a_missing_score_is_never_good_enough(guided, tmp_path):
         ({"max_steps": "three"}, r"trl\.max_steps = 'three': .*integer"),
         ({"loss_type": "least squares"}, "TRL does not accept these settings"),
         ({"gradient_accumulation_steps": 0}, r"trl\.gradient_accumulation_steps must be at least 1"),
+        ({"output_dir": "x"}, r"trl\.output_dir does nothing here: checkpoints lie in the run's folder"),
+        ({"resume_from_checkpoint": "x"}, r"trl\.resume_from_checkpoint does nothing here: the same command"),
         ({"save_total_limit": 1}, r"trl\.save_total_limit = 1 would take .* make it at least 2"),
         ({"learning_rate": -1}, r"trl\.learning_rate = -1 must be a number of at least 0"),
         ({"learning_rate": float("nan")}, r"trl\.learning_rate = nan must be a number"),
@@ -131,6 +133,12 @@ def test_no_lessons_left_is_told_in_a_sentence(guided, tmp_path):
     with pytest.raises(RunError, match="24 lack well_formed = 0, 24 lack gain >= 3; relax"):
         run(settings(guided, tmp_path, keep={"well_formed": 0.0}, least={"gain": 3.0}))
     assert not (tmp_path / "sft").exists()
+
+
+def test_lessons_in_which_no_tutor_spoke_are_not_learned_from(problems, tmp_path):
+    silent = TeachSettings(out=tmp_path / "silent", problems=problems, tutor="tiny", most_words=1, attempts=1)
+    with pytest.raises(RunError, match="none of its 24 lessons can be learned from: 24 lack a turn of the tutor;"):
+        chosen_lessons(settings(teach(silent), tmp_path, keep={}, least={}))
 
 
 def test_an_unknown_label_is_told_with_the_known_ones(guided, tmp_path):

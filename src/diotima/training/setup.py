@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
+_OURS = {
+    "output_dir": "checkpoints lie in the run's folder, out",
+    "resume_from_checkpoint": "the same command goes on from the last whole checkpoint by itself",
+}
+"""Fields of TRL's that are decided here, and how."""
+
 
 def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
     """A TRL configuration: ``chosen`` over ``defaults``, and both over what the machine asks for.
@@ -51,6 +57,10 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
             raise SettingsError(
                 f"{where}: trl.{key} is not a field of TRL's {cls.__name__}; {did_you_mean(key, known)}"
             )
+        if key in _OURS:
+            raise SettingsError(f"{where}: trl.{key} does nothing here: {_OURS[key]}; leave it out")
+        if isinstance(value, str) and typing.get_origin(kinds[key]) is list:
+            value = [value]  # as TRL itself reads one loss
         try:
             typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
         except pydantic.ValidationError as error:

@@ -252,7 +252,7 @@ def _unmet(record: Record, settings: Source) -> list[str]:
     known = {name: score.value for name, score in record.scores.items() if score.value is not None}
     conditions = [(name, "=", wanted) for name, wanted in settings.keep.items()]
     conditions += [(name, ">=", wanted) for name, wanted in settings.least.items()]
-    unmet = []
+    unmet = [] if record.dialogue.by(TUTOR) else ["a turn of the tutor"]
     for name, sign, wanted in conditions:
         if name not in known:
             unmet.append(f"{name} {sign} {wanted:g} (it is missing)")
