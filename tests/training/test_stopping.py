@@ -11,7 +11,7 @@ from servers.scripted import Script, ScriptedServer
 from diotima.errors import ModelError, RunError, TrainingError
 from diotima.runs.run import Run
 from diotima.training import grpo
-from diotima.training.setup import COMPLETE, last_checkpoint
+from diotima.training.setup import COMPLETE, _explained, last_checkpoint
 from diotima.training.stopping import last_step_kept, refuse_bad_gradient
 
 TRL = {
@@ -85,6 +85,13 @@ def test_a_gradient_that_is_no_number_stops_before_it_harms_the_weights(problems
     for name, weight in saved.items():
         assert torch.equal(weight, seen[0][name])
         assert bool(weight.isfinite().all())
+
+
+def test_a_full_gpu_is_told_with_what_takes_less(tmp_path) -> None:
+    said = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1."
+    told = r"full \(CUDA out of memory\), .*per_device_train_batch_size.*train plan"
+    with pytest.raises(TrainingError, match=told), _explained(tmp_path):
+        raise torch.OutOfMemoryError(said)
 
 
 def test_a_good_gradient_is_none_of_its_business() -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from diotima.classroom.casting import Part, remember_part
-from diotima.errors import RunError, SettingsError
+from diotima.errors import RunError, SettingsError, TrainingError
 from diotima.models.adapted import save_adapter
 from diotima.processes import count, is_first
 from diotima.progress import Progress
@@ -262,11 +262,22 @@ def _leave() -> None:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """Turn what torch, safetensors and the operating system say about a disk into one sentence of RunError."""
+    """Turn what torch, safetensors and the operating system say about a disk into one sentence of RunError.
+
+    And what torch says about a GPU's memory into one of TrainingError.
+    """
+    import torch
     from safetensors import SafetensorError
 
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        said = str(error).partition(". ")[0]
+        raise TrainingError(
+            f"the GPU's memory is full ({said}), so training stops; the last regular checkpoint is kept. Give a new "
+            "run a smaller trl.per_device_train_batch_size (and a larger trl.gradient_accumulation_steps), adapter: "
+            "lora or trl.gradient_checkpointing: true; diotima train plan says what fits"
+        ) from None
     except (OSError, RuntimeError, SafetensorError) as error:
         # Torch tells of a full disk by this name of a source file of its own, and nothing else.
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):
