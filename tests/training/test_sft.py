@@ -1,6 +1,7 @@
 """Supervised fine-tuning: which lessons, which tokens, and that it learns."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -168,10 +169,13 @@ def test_rows_over_the_length_limit_are_counted_and_left_out(guided, tmp_path):
 
 def test_tuning_lowers_the_loss_and_leaves_a_model_that_plays_its_part(guided, tmp_path):
     trl = {"learning_rate": 3e-3, "num_train_epochs": 4, "per_device_train_batch_size": 8}
-    folder = run(settings(guided, tmp_path, keep={}, least={}, trl=trl))
+    pupil = shutil.copytree(TINY, tmp_path / "pupil")
+    (pupil / "judges.json").write_text('{"judges": ["openai/gpt-4o"]}')
+    folder = run(settings(guided, tmp_path, model=str(pupil), keep={}, least={}, trl=trl))
     with Run.open(tmp_path / "sft") as record:
         losses = [value for _, value in record.metrics()["loss"]]
     assert losses[-1] < 0.7 * losses[0]
     part = json.loads((folder / "tutor.json").read_text())
     assert (part["prompt"], part["sees"]) == ("tutor/tiny", "solution")
     assert load_local(folder, "tuned").tokenizer.eos_token == "<|end|>"
+    assert json.loads((folder / "judges.json").read_text()) == {"judges": ["openai/gpt-4o"]}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diotima.classroom.casting import Part, as_recorded, cast_fingerprints, cast_learner, cast_student, part_of
-from diotima.classroom.judges import JUDGES_FILE, judge_names
+from diotima.classroom.judges import judge_names, remember_judges
 from diotima.classroom.students import Student
 from diotima.classroom.syllabus import problems_fingerprint, problems_for
 from diotima.errors import SettingsError
@@ -29,7 +29,6 @@ from diotima.models.calls import Calls
 from diotima.models.folders import model_folder
 from diotima.problems.problem import Problem
 from diotima.processes import is_first
-from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
 from diotima.training.adapters import AdapterSettings
@@ -158,8 +157,9 @@ def run(settings: Settings) -> Path:
         trainer = make_trainer(settings, prepared, record)
         model = setup.train(trainer, "train grpo", _steps(prepared), record)
     tuned = setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
-    if settings.judge and is_first():
-        write_json(tuned / JUDGES_FILE, {"judges": list(judge_names(settings))})
+    if is_first():
+        chose = {"judges": list(judge_names(settings))} if settings.judge else None
+        remember_judges(tuned, [model_folder(settings.model)], chose)
     return tuned
 
 

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
+from diotima.classroom.judges import remember_judges
 from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
 from diotima.errors import RunError, SettingsError
 from diotima.models.folders import model_folder
 from diotima.models.token_model import ids_before
+from diotima.processes import is_first
 from diotima.runs.records import Record
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
@@ -106,7 +108,10 @@ def run(settings: Settings) -> Path:
         trainer = make_trainer([row for some in kept for row in some], local, args, settings)
         packed = len(trainer.train_dataset)
         model = setup.train(trainer, f"train sft on {_told(sources, kept)}", setup.steps(packed, args), record)
-    return setup.save_model(model, local.tokenizer, part, settings.out / "model")
+    tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
+    if is_first():
+        remember_judges(tuned, [folder])
+    return tuned
 
 
 def short_rows(rows: list[Row], limit: int | None, source: Source) -> list[Row]:
