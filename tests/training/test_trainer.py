@@ -51,6 +51,16 @@ def test_gradient_of_the_step_is_the_same(loose):
     torch.testing.assert_close(gradient(trainer, tight_batches(batches)), expected, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("loss_type", "bnpo"), ("_entropy_bonus_enabled", True), ("top_entropy_quantile", 0.2)]
+)
+def test_rows_stay_where_it_matters_which_share_a_batch(loose, monkeypatch, name, value):
+    trainer, _ = loose
+    assert trainer._sums_over_rows()
+    monkeypatch.setattr(trainer, name, value)
+    assert not trainer._sums_over_rows()
+
+
 def test_a_later_epochs_order_is_found_again(loose):
     trainer, _ = loose
     straight = GRPOTrainer._get_train_sampler(trainer)

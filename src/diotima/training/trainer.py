@@ -4,7 +4,7 @@ problems that a resumed training finds again.
 TRL pads all lessons of a step to the longest, and much of what is then computed is padding. Where a step's lessons are
 spread over several micro-batches, here each gets lessons of like length and is cut to its own longest. The gradient of
 the step is the same, the order of rows in it being of no account; so this is done only where the micro-batches of one
-generation make up one optimizer step, and not for losses that average within a micro-batch.
+generation make up one optimizer step, and not for losses that average, or rank tokens, within a micro-batch.
 
 The drift is how far the log-probabilities that a token was sampled with are from those that it is trained with, before
 the weights have changed: |difference|, as ``drift/mean`` and ``drift/max`` over the tutor's tokens that are trained on.
@@ -86,13 +86,16 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
         earlier = self._buffered_inputs
         inputs: Batch = super()._prepare_inputs(generation_batch)
         one_step = self.args.steps_per_generation == self.args.gradient_accumulation_steps
-        # This loss is a mean over each micro-batch's own tokens: there it matters which rows share one.
-        one_step = one_step and self.loss_type != "bnpo"
         made = self._buffered_inputs
-        if self.model.training and one_step and made is not None and made is not earlier:
+        if self.model.training and one_step and self._sums_over_rows() and made is not None and made is not earlier:
             self._buffered_inputs = tight_batches(made)
             inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return inputs
+
+    def _sums_over_rows(self) -> bool:
+        """Whether it does not matter which rows share a micro-batch, as it does for means over its tokens."""
+        means = self.loss_type == "bnpo" or self._entropy_bonus_enabled or self.aux_loss_enabled
+        return not means and self.top_entropy_quantile == 1.0
 
 
 class ProblemOrder(RepeatSampler):  # type: ignore[misc]
