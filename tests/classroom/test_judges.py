@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from diotima.classroom.judges import (
     cautions,
     judge_names,
     judges_recorded,
+    remember_judges,
 )
 from diotima.classroom.yardstick import Yardstick
 from diotima.dialogue import Dialogue, Message, Turn
@@ -88,6 +90,19 @@ def test_whoever_judges_itself_or_its_pupil_is_told(tmp_path: Path) -> None:
         assert "it is the tutor ours" in next(cautions([name], tutors))
     assert "it is the tutor small" in next(cautions([str(TINY)], tutors))
     assert "it is the tutor a" in next(cautions(["vllm/m@http://a:1/v1"], {"a": "vllm/m"}))
+
+
+def test_a_model_made_from_a_pupil_is_a_pupil_too(tmp_path: Path) -> None:
+    chose = {"pupil": {"judges": ["a/one"], "pairs": "p"}, "tuned": None, "again": {"judges": ["a/two", "a/one"]}}
+    folders = [tmp_path / name for name in ("base", *chose)]
+    for folder in folders:
+        folder.mkdir()
+    for (before, model), judges in zip(pairwise(folders), chose.values(), strict=True):
+        remember_judges(model, [before], judges)
+    assert not (folders[0] / "judges.json").exists()
+    told = [json.loads((folder / "judges.json").read_text()) for folder in folders[1:]]
+    assert told[0] == told[1] == chose["pupil"]
+    assert told[2] == {"judges": ["a/one", "a/two"], "pairs": "p"}
 
 
 @pytest.mark.parametrize("name", ["euler", "euler-strict", "leak", "mrbench", "socraticlm", "socraticlm-overall"])

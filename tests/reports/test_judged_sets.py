@@ -89,6 +89,9 @@ def test_what_a_tutor_was_trained_on_is_known_after_a_move_and_its_judge_is_warn
     assert found.trained_on == {"tuned": "tutorchat (7 pairs)"}
     (caution,) = found.cautions
     assert caution.startswith(f"{JUDGE} judges its pupil: it chose what tuned learned from")
+    path = tmp_path / "new" / "dpo" / "model" / JUDGES_FILE
+    path.write_text(json.dumps({"judges": [JUDGE]}), encoding="utf-8")  # it learned from rewards, not from pairs
+    assert read(tmp_path / "new").trained_on == {}
 
 
 def test_what_is_missing_is_noted_with_its_test_set(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_wrong_settings_are_told_before_anything_is_loaded(tmp_path, changes, se
 
 
 def test_the_likelihood_term_goes_beside_the_losses_that_were_chosen(tmp_path):
-    args = check(settings(tmp_path, tmp_path / "dpo", nll=0.2, trl={"loss_type": ["ipo"]}))
+    args = check(settings(tmp_path, tmp_path / "dpo", nll=0.2, trl={"loss_type": "ipo"}))
     assert (args.loss_type, args.loss_weights) == (["ipo", "sft"], [1.0, 0.2])
     assert check(settings(tmp_path, tmp_path / "dpo")).loss_type == ["sigmoid"]
 

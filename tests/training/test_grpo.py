@@ -21,6 +21,13 @@ def settings(problems, tmp_path, **changes):
         ({"trl": {"save_stepps": 1}}, r"trl\.save_stepps .*did you mean save_steps"),
         ({"trl": {"num_generations": 3}}, "TRL does not accept these settings"),
         ({"trl": {"top_p": 0.9}}, r"trl\.top_p has no effect"),
+        ({"trl": {"mask_truncated_completions": True}}, r"trl\.mask_truncated_completions has no effect"),
+        ({"trl": {"reward_weights": [1, 0, 0, 0, 0, 0]}}, r"trl\.reward_weights .* a second time; leave it out"),
+        ({"trl": {"temperature": 0}}, r"trl\.temperature = 0 must be greater than 0"),
+        ({"trl": {"num_iterations": 0}}, r"trl\.num_iterations = 0 must be greater than 0"),
+        ({"trl": {"loss_type": "grop"}}, r"trl\.loss_type = grop: did you mean grpo\?"),
+        ({"trl": {"scale_rewards": "batches"}}, r"trl\.scale_rewards = batches: did you mean batch\?"),
+        ({"trl": {"multi_objective_aggregation": "?"}}, "known are: normalize_then_sum, sum_then_normalize"),
         ({"credit": "turn", "shuffle_rewards": True}, "shuffle_rewards does nothing"),
         ({"credit": "turn", "thought": 0.5}, "thought does nothing where credit = turn"),
         ({"rejected_by": "leak"}, "who judges by leak"),
@@ -33,6 +40,10 @@ def settings(problems, tmp_path, **changes):
 def test_a_mistake_is_told_before_anything_is_loaded(problems, tmp_path, changes, sentence):
     with pytest.raises(SettingsError, match=sentence):
         check(settings(problems, tmp_path, **changes))
+
+
+def test_checkpoints_may_be_a_share_of_the_steps(problems, tmp_path):
+    assert check(settings(problems, tmp_path, trl={"save_steps": 0.5})).save_steps == 0.5
 
 
 def test_too_few_problems_for_one_step_are_refused(problems, tmp_path):

@@ -39,9 +39,10 @@ def save_or_die(self, folder):
     save(self, folder)
 
 grpo.make_trainer, transformers.Trainer._save_optimizer_and_scheduler = make_with_killer, save_or_die
+# Two steps are an epoch: the second epoch's order of problems must be found again as well.
 trl = dict(max_steps=4, save_steps=1, per_device_train_batch_size=4,
            gradient_accumulation_steps=2, num_generations=4, learning_rate=1e-3)
-grpo.run(grpo.Settings(out=out, problems=problems, tutor_max_tokens=80, threads=1, trl=trl))
+grpo.run(grpo.Settings(out=out, problems=problems, most_problems=4, tutor_max_tokens=80, threads=1, trl=trl))
 """
 
 
@@ -76,6 +77,14 @@ def test_only_complete_checkpoints_count(tmp_path):
             (tmp_path / f"checkpoint-{step}" / COMPLETE).touch()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-11").exists()
+
+
+def test_a_copy_that_somebody_made_is_left_alone(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10.old", "checkpoint-copy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / COMPLETE).touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("folder", ["nothing", "empty"])

@@ -237,8 +237,10 @@ def test_a_group_has_spread_in_its_sum_or_if_asked_in_any_term() -> None:
     assert with_spread(names, terms, separately=True) == [True, True, True, True, False, False]
 
 
-def test_lambda_grows_with_the_steps(problems, tmp_path) -> None:
-    chosen = settings(problems, tmp_path / "run", penalty={"from": 0.25, "to": 1.0, "steps": 2}, trl={"max_steps": 4})
+@pytest.mark.parametrize("generations", [1, 2])
+def test_lambda_grows_with_the_steps_and_figures_are_of_all_their_lessons(problems, tmp_path, generations) -> None:
+    trl = {"max_steps": 4, "gradient_accumulation_steps": generations, "steps_per_generation": 1}
+    chosen = settings(problems, tmp_path / "run", penalty={"from": 0.25, "to": 1.0, "steps": 2}, trl=trl)
     run(chosen)
     with Run.open(chosen.out) as record:
         metrics = record.metrics()

@@ -229,6 +229,9 @@ def test_sources_of_a_mix_share_the_seed(tmp_path):
             {"lessons": "a", "one_shot": 0.1},
             "prompt, one_shot, most_records and columns are for records, and a is a run",
         ),
+        ({"records": "a", "most_lessons": 5}, "keep, least and most_lessons are for the lessons of a run, and a is a"),
+        ({"mix": ({"records": "a", "keep": {}},)}, "keep, least and most_lessons are for the lessons of a run"),
+        ({"mix": ({"records": "a"},), "most_records": 5, "prompt": "b"}, "prompt and most_records would do nothing"),
     ],
 )
 def test_what_is_no_source_is_told_before_anything_is_loaded(tmp_path, changes, sentence):

@@ -1,6 +1,7 @@
 """Training that has to stop: one sentence, a checkpoint of the last whole step, and from there the same weights."""
 
 import hashlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from servers.scripted import Script, ScriptedServer
 from diotima.errors import ModelError, RunError, TrainingError
 from diotima.runs.run import Run
 from diotima.training import grpo
-from diotima.training.setup import COMPLETE, last_checkpoint
+from diotima.training.setup import COMPLETE, _explained, last_checkpoint
 from diotima.training.stopping import last_step_kept, refuse_bad_gradient
 
 TRL = {
@@ -86,6 +87,13 @@ def test_a_gradient_that_is_no_number_stops_before_it_harms_the_weights(problems
         assert bool(weight.isfinite().all())
 
 
+def test_a_full_gpu_is_told_with_what_takes_less(tmp_path) -> None:
+    said = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1."
+    told = r"full \(CUDA out of memory\), .*per_device_train_batch_size.*train plan"
+    with pytest.raises(TrainingError, match=told), _explained(tmp_path):
+        raise torch.OutOfMemoryError(said)
+
+
 def test_a_good_gradient_is_none_of_its_business() -> None:
     model = torch.nn.Linear(2, 1)
     refuse_bad_gradient(model, 3)  # there is none yet
@@ -112,9 +120,9 @@ def test_rewards_that_never_differ_stop_a_training_when_patience_is_lost(problem
 
 
 @pytest.mark.parametrize("steps", [0, 4])
-def test_what_is_kept_when(steps, monkeypatch) -> None:
+def test_what_is_kept_when(steps, tmp_path, monkeypatch) -> None:
     class Trainer:
-        model, args, control, kept = object(), None, None, ()
+        model, args, control, kept = object(), SimpleNamespace(output_dir=str(tmp_path)), None, ()
 
         def __init__(self) -> None:
             self.state = self.callback_handler = self
@@ -131,6 +139,12 @@ def test_what_is_kept_when(steps, monkeypatch) -> None:
         with pytest.raises(type(error)), last_step_kept(trainer):
             raise error
         assert trainer.kept == (("saved", "marked") if expected and steps else ())
+    (tmp_path / f"checkpoint-{steps}").mkdir()
+    (tmp_path / f"checkpoint-{steps}" / COMPLETE).touch()
+    trainer = Trainer()
+    with pytest.raises(ModelError), last_step_kept(trainer):
+        raise ModelError("the server is still dead")
+    assert trainer.kept == ()  # what is whole is not written a second time
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     trainer = Trainer()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from trl import GRPOTrainer
 
 from diotima.runs.run import Run
 from diotima.training.grpo import Settings, make_trainer, prepare, run
@@ -69,6 +70,35 @@ def test_logits_at_once_and_in_tiles_are_the_same(loose, monkeypatch):
     assert at_once[1].max() > 0.5
     for one, other in zip(at_once, scored(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
+
+
+def test_a_bonus_for_entropy_has_a_gradient(loose, monkeypatch):
+    trainer, batches = loose
+    without = gradient(trainer, batches)
+    monkeypatch.setattr(trainer, "_entropy_bonus_enabled", True)
+    monkeypatch.setattr(trainer, "entropy_coef", 0.5)
+    assert (gradient(trainer, batches) - without).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("loss_type", "bnpo"), ("_entropy_bonus_enabled", True), ("top_entropy_quantile", 0.2)]
+)
+def test_rows_stay_where_it_matters_which_share_a_batch(loose, monkeypatch, name, value):
+    trainer, _ = loose
+    assert trainer._sums_over_rows()
+    monkeypatch.setattr(trainer, name, value)
+    assert not trainer._sums_over_rows()
+
+
+def test_a_later_epochs_order_is_found_again(loose):
+    trainer, _ = loose
+    straight = GRPOTrainer._get_train_sampler(trainer)
+    orders = [list(straight) for _ in range(3)]
+    assert orders[0] != orders[2]
+    trainer.state.epoch = 2.0
+    resumed = list(trainer._get_train_sampler())
+    trainer.state.epoch = None
+    assert (list(trainer._get_train_sampler()), resumed) == (orders[0], orders[2])
 
 
 def test_every_row_is_there_once_and_less_is_padding(loose):

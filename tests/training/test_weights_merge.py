@@ -89,7 +89,9 @@ def test_a_lora_is_merged_with_one_rounding(lora: Path, tmp_path: Path, capsys: 
 
 def test_a_lora_over_a_lora_is_merged_with_it(lora: Path, tmp_path: Path) -> None:
     second = adapter(tmp_path / "second", LORA, lora)
+    (second / "judges.json").write_text('{"judges": ["openai/gpt-4o"]}')
     assert main(["weights", "merge", str(second), "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "judges.json").read_text()) == {"judges": ["openai/gpt-4o"]}
     name = "model.layers.0.mlp.down_proj.weight"
     base, once, twice = (
         tensor.float()

@@ -22,7 +22,7 @@ from diotima.models.chat import ChatModel
 from diotima.models.folders import TINY
 from diotima.models.scripted import SCRIPTS
 from diotima.models.services import EndpointSettings, without_urls
-from diotima.runs.manifest import read_json
+from diotima.runs.manifest import read_json, write_json
 from diotima.scoring.judge import Judge, ModelJudge
 from diotima.scoring.rubric import Rubric
 from diotima.settings import OneOrMore, did_you_mean
@@ -101,6 +101,21 @@ def cautions(judges: Iterable[str], tutors: Mapping[str, str]) -> Iterator[str]:
                 f"{_plain(judge)} judges its pupil: it chose what {', '.join(pupils)} learned from, so that a better "
                 "score may only say that the tutor pleases it; let another judge confirm it"
             )
+
+
+def remember_judges(model: Path, made_from: Iterable[Path], chose: Mapping[str, Any] | None = None) -> None:
+    """Write beside a model who chose what it was trained on: ``chose``, and all who did for the models before it.
+
+    ``made_from``: their folders. ``chose``: ``judges``, and more that is told of them; the latest counts.
+    """
+    known = [path for folder in made_from if (path := folder / JUDGES_FILE).is_file()]
+    told: dict[str, Any] = {}
+    everybody: dict[str, None] = {}
+    for one in [*map(read_json, known), *([chose] if chose else [])]:
+        told |= one
+        everybody |= dict.fromkeys(one.get("judges") or ())
+    if everybody:
+        write_json(model / JUDGES_FILE, told | {"judges": [*everybody]})
 
 
 def _chose_for(tutor: str) -> list[str]:

@@ -201,7 +201,7 @@ def _test_set(
 def _trained_on(tutor: str, sources: Mapping[str, Mapping[str, int]]) -> str:
     """The problems of the pairs that a model was made of, and how many pairs; "" where that is not known."""
     path = Path(tutor.removeprefix("hf/")) / JUDGES_FILE
-    pairs = Path(read_json(path)["pairs"]).name if path.is_file() else ""
+    pairs = Path(read_json(path).get("pairs", "")).name if path.is_file() else ""
     if pairs not in sources:
         return pairs
     count = sum(sources[pairs].values())

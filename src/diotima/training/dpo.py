@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import NonNegativeFloat, PositiveInt
 
 from diotima.classroom.casting import LessonSettings, part_of
-from diotima.classroom.judges import JUDGES_FILE
+from diotima.classroom.judges import remember_judges
 from diotima.classroom.roles import Sees
 from diotima.corpus.pair_set import SUMMARY, Pair, read_pairs
 from diotima.errors import RunError, SettingsError
 from diotima.models.folders import model_folder
 from diotima.processes import is_first
-from diotima.runs.manifest import fingerprint, read_json, write_json
+from diotima.runs.manifest import fingerprint, read_json
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
 from diotima.training.adapters import AdapterSettings
@@ -122,6 +122,7 @@ def run(settings: Settings) -> Path:
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    setup.refuse_lacking(args, "train dpo")
     folder = model_folder(settings.model)
     summary = summary_of(settings.pairs)
     part = part_of(folder, played_with(settings, summary))
@@ -136,10 +137,18 @@ def run(settings: Settings) -> Path:
         trainer = make_trainer(kept, local, args, settings)
         model = setup.train(trainer, f"train dpo on {len(kept):,} pairs", setup.steps(len(kept), args), record)
     tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
-    if judges := summary.get("judges"):
-        chosen_under = {name: summary.get(name) for name in ("rubric", "rubric_fingerprint", "measure")}
-        write_json(tuned / JUDGES_FILE, {"judges": judges, **chosen_under, "pairs": str(settings.pairs)})
+    if is_first():
+        remember_judges(tuned, [folder], _who_chose(settings.pairs, summary))
     return tuned
+
+
+def _who_chose(pairs: Path, summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which judges chose the pairs, and by what; None for others' pairs, of which nothing is known."""
+    if not summary.get("judges"):
+        return None
+    return {name: summary.get(name) for name in ("judges", "rubric", "rubric_fingerprint", "measure")} | {
+        "pairs": str(pairs)
+    }
 
 
 def summary_of(pairs: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diotima.classroom.casting import Part, as_recorded, cast_fingerprints, cast_learner, cast_student, part_of
-from diotima.classroom.judges import JUDGES_FILE, judge_names
+from diotima.classroom.judges import judge_names, remember_judges
 from diotima.classroom.students import Student
 from diotima.classroom.syllabus import problems_fingerprint, problems_for
 from diotima.errors import SettingsError
@@ -29,8 +29,8 @@ from diotima.models.calls import Calls
 from diotima.models.folders import model_folder
 from diotima.problems.problem import Problem
 from diotima.processes import is_first
-from diotima.runs.manifest import write_json
 from diotima.runs.run import Run
+from diotima.settings import did_you_mean
 from diotima.training.adapters import AdapterSettings
 from diotima.training.assessment import (
     Assessment,
@@ -80,8 +80,18 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-UNUSED = ("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "vllm_structured_outputs_regex")
+UNUSED = (
+    *("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "vllm_structured_outputs_regex"),
+    *("chat_template_kwargs", "mask_truncated_completions", "max_tool_calling_iterations"),
+)
 """Fields of TRL's about how *it* generates; the classroom does, from the whole distribution that the loss assumes."""
+KINDS: dict[str, tuple[Any, ...]] = {
+    "loss_type": ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+    "importance_sampling_level": ("token", "sequence"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    "scale_rewards": ("group", "batch", "none"),
+}
+"""What TRL looks at in its first step only, after all of the step's lessons."""
 
 
 _ALL_NONE = "All reward functions returned None"  # which is what a missing reward looks like to TRL, row by row
@@ -99,6 +109,11 @@ def check(settings: Settings) -> Any:
     for key in UNUSED:
         if key in settings.trl:
             raise SettingsError(f"train grpo: trl.{key} has no effect on lessons; leave it out")
+    if "reward_weights" in settings.trl:
+        raise SettingsError(
+            "train grpo: trl.reward_weights would weigh the reward's terms, which have weights here already, a second "
+            "time; leave it out, and change penalty, form, thought, end, length or graded_by"
+        )
     weights_of_terms(settings)
     if settings.credit == "turn":
         cast_learner(settings)
@@ -109,8 +124,15 @@ def check(settings: Settings) -> Any:
     own |= adapters.check(settings, settings.trl, "train grpo")
     own |= rollout_modes.check(settings.rollouts, settings.adapter, settings.trl)
     args = setup.trl_config(GRPOConfig, DEFAULTS | own, settings.trl, "train grpo")
+    for key in ("num_iterations", "steps_per_generation", "generation_batch_size", "temperature"):
+        if not (value := getattr(args, key)) > 0:
+            raise SettingsError(f"train grpo: trl.{key} = {value:g} must be greater than 0")
+    for key, kinds in KINDS.items():
+        if (kind := getattr(args, key)) not in kinds:
+            raise SettingsError(f"train grpo: trl.{key} = {kind}: {did_you_mean(str(kind), kinds)}")
     lessons, step = args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps
-    if args.save_strategy == "steps" and args.save_steps % (several := math.lcm(lessons, step) // step):
+    several = math.lcm(lessons, step) // step
+    if several > 1 and args.save_strategy == "steps" and args.save_steps % several:
         raise SettingsError(
             f"train grpo: the same lessons serve {several} steps, and what is left of them is in no checkpoint; make "
             f"trl.save_steps = {args.save_steps:g} a multiple of {several}"
@@ -135,8 +157,9 @@ def run(settings: Settings) -> Path:
         trainer = make_trainer(settings, prepared, record)
         model = setup.train(trainer, "train grpo", _steps(prepared), record)
     tuned = setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
-    if settings.judge and is_first():
-        write_json(tuned / JUDGES_FILE, {"judges": list(judge_names(settings))})
+    if is_first():
+        chose = {"judges": list(judge_names(settings))} if settings.judge else None
+        remember_judges(tuned, [model_folder(settings.model)], chose)
     return tuned
 
 
@@ -170,6 +193,7 @@ def prepare(settings: Settings) -> Prepared:
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    setup.refuse_lacking(args, "train grpo")
     rollout_modes.refuse_unready(settings.rollouts, args)
     folder = model_folder(settings.model)
     if args.beta and settings.adapter == "none" and is_adapter(folder):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diotima.classroom.casting import TUTOR_FILE
+from diotima.classroom.judges import remember_judges
 from diotima.errors import ModelError
 from diotima.models.adapted import ADAPTER_FILE, with_adapter
 from diotima.training.weight_difference import TORCH
@@ -76,3 +77,4 @@ def merge_adapter(adapter: Path, base: WeightFolder, out: Path) -> None:
     part = next((folder / TUTOR_FILE for folder in (adapter, base.path) if (folder / TUTOR_FILE).is_file()), None)
     if part is not None:
         shutil.copyfile(part, out / TUTOR_FILE)
+    remember_judges(out, [base.path, adapter])

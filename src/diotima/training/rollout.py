@@ -10,7 +10,7 @@ a lesson's seed follows from its place among those of all. Which group has sprea
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Literal, TypeVar
@@ -28,7 +28,8 @@ from diotima.models.chat import ChatModel
 from diotima.problems.problem import Problem
 from diotima.processes import is_first
 from diotima.runs.run import Run
-from diotima.scoring.rewards import reward_terms
+from diotima.score import Score
+from diotima.scoring.rewards import RewardWeights, reward_terms
 from diotima.training.assessment import Assessment, RewardSettings, penalty_at
 from diotima.training.credit import turn_advantages, turn_credits
 from diotima.training.rollout_modes import Mode, policy_of
@@ -80,6 +81,7 @@ class Rollouts:
         self._record = record
         self._calls = calls
         self._in_vain = 0  # steps in a row that taught nothing
+        self._noted: tuple[int, list[Mapping[str, Score]], list[Terms], list[int]] = (-1, [], [], [])
         self.token_advantages: list[list[float]] = []
         self._policy = policy_of(settings.rollouts)
 
@@ -106,16 +108,14 @@ class Rollouts:
         _refuse_if_most_are_lost(of_all([lesson.lost for lesson in held]), step + 1)
         scores = of_all([lesson.scores for lesson in held])
         terms = [reward_terms(one, weights) for one in scores]
+        rows = [_row(lesson.dialogue, tutor.format.end_ids) for lesson in held]
+        lengths = of_all([len(row.prompt_ids) + len(row.completion_ids) for row in rows])
         if is_first():
-            note(self._record, step + 1, scores, terms, weights)
+            self._note(step, scores, terms, lengths, weights)
             if (step + 1) % settings.keep_every == 0:
                 keep_some(self._record, step + 1, held, settings.keep_lessons)
         if settings.shuffle_rewards:
             Random(stable_seed("shuffle", settings.seed, step)).shuffle(terms)
-        rows = [_row(lesson.dialogue, tutor.format.end_ids) for lesson in held]
-        lengths = of_all([len(row.prompt_ids) + len(row.completion_ids) for row in rows])
-        if is_first():
-            self._record.metric(step + 1, "dialogue_tokens", sum(lengths))
         telling = with_spread(names, terms, trainer.args.multi_objective_aggregation == "normalize_then_sum")
         if settings.credit == "turn":
             student = cast_learner(settings)
@@ -150,6 +150,24 @@ class Rollouts:
 
         held = [result async for result in side_by_side(one, range(len(lessons)), len(lessons))]
         return [lesson for _, lesson in sorted(held, key=lambda result: result[0])]
+
+    def _note(
+        self,
+        step: int,
+        scores: Sequence[Mapping[str, Score]],
+        terms: Sequence[Terms],
+        lengths: Sequence[int],
+        weights: RewardWeights,
+    ) -> None:
+        """Write the figures of a step down; of all its lessons where they are held in several generations."""
+        if self._noted[0] != step:
+            self._noted = (step, [], [], [])
+        _, all_scores, all_terms, all_lengths = self._noted
+        all_scores += scores
+        all_terms += terms
+        all_lengths += lengths
+        note(self._record, step + 1, all_scores, all_terms, weights)
+        self._record.metric(step + 1, "dialogue_tokens", sum(all_lengths))
 
     def _lose_patience(self, taught: bool, terms: Sequence[Terms], step: int) -> None:
         self._in_vain = 0 if taught else self._in_vain + 1

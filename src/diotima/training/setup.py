@@ -9,6 +9,7 @@ import atexit
 import dataclasses
 import gc
 import logging
+import math
 import os
 import shutil
 import typing
@@ -22,19 +23,23 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from diotima.classroom.casting import Part, remember_part
-from diotima.errors import RunError, SettingsError
+from diotima.errors import RunError, SettingsError, TrainingError
 from diotima.models.adapted import save_adapter
 from diotima.processes import count, is_first
 from diotima.progress import Progress
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
-from diotima.training.stopping import last_step_kept, refuse_bad_gradient
+from diotima.training.stopping import COMPLETE, last_step_kept, refuse_bad_gradient
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
-COMPLETE = "complete"
+_OURS = {
+    "output_dir": "checkpoints lie in the run's folder, out",
+    "resume_from_checkpoint": "the same command goes on from the last whole checkpoint by itself",
+}
+"""Fields of TRL's that are decided here, and how."""
 
 
 def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
@@ -46,7 +51,10 @@ def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any]
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*is deprecated", category=FutureWarning)
     typed = trl_fields(cls, chosen, where)
     with accepted(where):
-        return cls(**{**_hardware(), **defaults, **typed})
+        args = cls(**{**_hardware(), **defaults, **typed})
+    if not 0 <= args.learning_rate < math.inf:
+        raise SettingsError(f"{where}: trl.learning_rate = {args.learning_rate:g} must be a number of at least 0")
+    return args
 
 
 def trl_fields(cls: type, chosen: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -59,6 +67,10 @@ def trl_fields(cls: type, chosen: Mapping[str, Any], where: str) -> dict[str, An
             raise SettingsError(
                 f"{where}: trl.{key} is not a field of TRL's {cls.__name__}; {did_you_mean(key, known)}"
             )
+        if key in _OURS:
+            raise SettingsError(f"{where}: trl.{key} does nothing here: {_OURS[key]}; leave it out")
+        if isinstance(value, str) and typing.get_origin(kinds[key]) is list:
+            value = [value]  # as TRL itself reads one loss
         try:
             typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
         except pydantic.ValidationError as error:
@@ -66,7 +78,30 @@ def trl_fields(cls: type, chosen: Mapping[str, Any], where: str) -> dict[str, An
     for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         if typed.get(key, 1) < 1:
             raise SettingsError(f"{where}: trl.{key} must be at least 1")
+    if typed.get("save_total_limit") == 1:
+        raise SettingsError(
+            f"{where}: trl.save_total_limit = 1 would take the old checkpoint away before the new one is whole, and a "
+            "kill between the two would lose the training; make it at least 2"
+        )
     return typed
+
+
+def refuse_lacking(args: Any, where: str) -> None:
+    """Raise SettingsError if the optimizer, or whoever gets reports, needs a package that is not here.
+
+    Transformers notices when it trains already. A configuration alone asks for none: it may be for another machine.
+    """
+    from transformers import Trainer
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    # The others ask for a model's layers before they can be looked for.
+    if not any(kind in args.optim for kind in ("galore", "apollo", "lomo")):
+        with accepted(where):
+            Trainer.get_optimizer_cls_and_kwargs(args)
+    here = get_available_reporting_integrations()  # type: ignore[no-untyped-call]
+    for name in args.report_to:
+        if name not in (*here, "azure_ml", "flyte"):  # these two are in its list at times or never
+            raise SettingsError(f"{where}: trl.report_to = {name} is not installed here; leave it out, or install it")
 
 
 @contextmanager
@@ -74,7 +109,7 @@ def accepted(where: str) -> Iterator[None]:
     """Tell what TRL has against the settings in one sentence of SettingsError."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise SettingsError(f"{where}: TRL does not accept these settings ({' '.join(str(error).split())})") from None
 
 
@@ -107,8 +142,9 @@ def steps(rows: int, args: Any) -> int:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint; removes newer ones that a kill has left unfinished."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for path in found:
+    steps = {path: path.name.removeprefix("checkpoint-") for path in folder.glob("checkpoint-*")}
+    numbered = [path for path, step in steps.items() if step.isdecimal()]  # a person's copy is none of ours
+    for path in sorted(numbered, key=lambda path: int(steps[path]), reverse=True):
         if (path / COMPLETE).is_file():
             return path
         shutil.rmtree(path)
@@ -232,14 +268,27 @@ def _leave() -> None:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """Turn what torch, safetensors and the operating system say about a disk into one sentence of RunError."""
+    """Turn what torch, safetensors and the operating system say about a disk into one sentence of RunError.
+
+    And what torch says about a GPU's memory into one of TrainingError.
+    """
+    import torch
     from safetensors import SafetensorError
 
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        said = str(error).partition(". ")[0]
+        raise TrainingError(
+            f"the GPU's memory is full ({said}), so training stops; the last regular checkpoint is kept. Give a new "
+            "run a smaller trl.per_device_train_batch_size (and a larger trl.gradient_accumulation_steps), adapter: "
+            "lora or trl.gradient_checkpointing: true; diotima train plan says what fits"
+        ) from None
     except (OSError, RuntimeError, SafetensorError) as error:
         # Torch tells of a full disk by this name of a source file of its own, and nothing else.
         if isinstance(error, RuntimeError) and "inline_container" not in str(error):
+            raise
+        if isinstance(error, ConnectionError | TimeoutError):  # an OSError, too
             raise
         reason = "the disk does not take it" if isinstance(error, RuntimeError) else error
         raise RunError(

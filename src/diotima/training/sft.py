@@ -20,9 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from diotima.classroom.casting import LessonSettings, Part, model_role, part_of
+from diotima.classroom.judges import remember_judges
 from diotima.dialogue import TUTOR, Dialogue, Tokens, raw_reply, stable_seed
 from diotima.errors import RunError, SettingsError
 from diotima.models.folders import model_folder
+from diotima.models.token_model import ids_before
+from diotima.processes import is_first
 from diotima.runs.records import Record
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
@@ -89,6 +92,7 @@ def run(settings: Settings) -> Path:
 
     setup.prepare_process(settings.threads)
     args = check(settings)
+    setup.refuse_lacking(args, "train sft")
     sources = sources_of(settings, settings.mix, "train sft")
     found = [chosen_lessons(source) if source.lessons else chats(source) for source in sources]
     folder = model_folder(settings.model)
@@ -104,7 +108,10 @@ def run(settings: Settings) -> Path:
         trainer = make_trainer([row for some in kept for row in some], local, args, settings)
         packed = len(trainer.train_dataset)
         model = setup.train(trainer, f"train sft on {_told(sources, kept)}", setup.steps(packed, args), record)
-    return setup.save_model(model, local.tokenizer, part, settings.out / "model")
+    tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
+    if is_first():
+        remember_judges(tuned, [folder])
+    return tuned
 
 
 def short_rows(rows: list[Row], limit: int | None, source: Source) -> list[Row]:
@@ -222,9 +229,8 @@ def with_tokens(dialogue: Dialogue, local: "LocalModel", part: Part, settings: L
     Tokens that are there are kept if this model would have read the same opening; else they are another model's.
     """
     role = model_role(local, part, settings, 1.0)
-    if all(turn.tokens for turn in dialogue.by(TUTOR)) and _opening(dialogue) == local.format.context(
-        role.messages(_before_tutor(dialogue))
-    ):
+    opening, _ = ids_before(local.format, role.messages(_before_tutor(dialogue)), role.sampling)
+    if all(turn.tokens for turn in dialogue.by(TUTOR)) and _opening(dialogue) == opening:
         return dialogue
     grown = Dialogue(dialogue.problem, seed=dialogue.seed)
     for turn in dialogue.turns:
@@ -251,7 +257,7 @@ def _unmet(record: Record, settings: Source) -> list[str]:
     known = {name: score.value for name, score in record.scores.items() if score.value is not None}
     conditions = [(name, "=", wanted) for name, wanted in settings.keep.items()]
     conditions += [(name, ">=", wanted) for name, wanted in settings.least.items()]
-    unmet = []
+    unmet = [] if record.dialogue.by(TUTOR) else ["a turn of the tutor"]
     for name, sign, wanted in conditions:
         if name not in known:
             unmet.append(f"{name} {sign} {wanted:g} (it is missing)")

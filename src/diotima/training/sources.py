@@ -23,6 +23,9 @@ from diotima.settings import OneOrMore
 from diotima.settings import Settings as BaseSettings
 
 T = TypeVar("T")
+OF_LESSONS = ("label", "keep", "least", "most_lessons")
+OF_RECORDS = ("prompt", "one_shot", "most_records", "columns")
+"""Settings that do something for sources of this kind only."""
 
 
 class Source(BaseSettings):
@@ -65,21 +68,36 @@ class Source(BaseSettings):
 def sources_of(own: Source, mix: Sequence[Source], where: str) -> list[Source]:
     """All sources: the settings' own and those of the mix, which share its seed unless they have one.
 
-    Raises SettingsError if there is none, or if one of them is no source or two.
+    Raises SettingsError if there is none, if one of them is no source or two, and for what would do nothing.
     """
     shared = (one if "seed" in one.model_fields_set else one.model_copy(update={"seed": own.seed}) for one in mix)
     sources = [*([own] if own.lessons or own.records else []), *shared]
     if not sources:
         raise SettingsError(f"{where}: there is nothing to learn from; give lessons, records or a mix of them")
+    if not own.lessons and not own.records and (idle := _given(own, (*OF_LESSONS, *OF_RECORDS, "weight"))):
+        raise SettingsError(
+            f"{where}: {' and '.join(idle)} would do nothing, for there are neither lessons nor records beside it, and "
+            "sources of a mix have settings of their own; move it there"
+        )
     for source in sources:
         if bool(source.lessons) == bool(source.records):
             raise SettingsError(f"{where}: a source has either lessons or records; list several under mix")
-        if source.lessons and (source.prompt or source.one_shot or source.most_records or source.columns):
+        if source.lessons and _given(source, OF_RECORDS):
             raise SettingsError(
                 f"{where}: prompt, one_shot, most_records and columns are for records, and {source.lessons} is a run; "
                 "lessons are told with the tutor's prompt (tutor_prompt)"
             )
+        if source.records and _given(source, OF_LESSONS):
+            raise SettingsError(
+                f"{where}: label, keep, least and most_lessons are for the lessons of a run, and {source.records} is a "
+                "file of records; all of them are learned from, or most_records"
+            )
     return sources
+
+
+def _given(source: Source, names: Sequence[str]) -> list[str]:
+    """Those settings that are not what they are by themselves."""
+    return [name for name in names if getattr(source, name) != Source.model_fields[name].default]
 
 
 def in_proportion(rows: Sequence[list[T]], weights: Sequence[float | None]) -> list[list[T]]:

@@ -8,6 +8,7 @@ one may stop while the others wait for it, and a checkpoint takes them all; ther
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diotima.errors import DiotimaError, RunError, TrainingError
@@ -18,17 +19,29 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
+COMPLETE = "complete"
+"""The file that is put into a checkpoint last; one without it is not whole."""
+
+
 @contextmanager
 def last_step_kept(trainer: "Trainer") -> Iterator[None]:
-    """Make a checkpoint of the last whole step where an error of ours ends the training; a full disk takes none."""
+    """Make a checkpoint of the last whole step where an error of ours ends the training; a full disk takes none.
+
+    One that is there is left alone: a kill while it is written again would leave none that is whole.
+    """
     try:
         yield
     except DiotimaError as error:
-        whole = trainer.state.global_step and not isinstance(error, RunError)
-        if whole and count() == 1 and trainer.model is not None:
+        step = trainer.state.global_step
+        wanted = step and not isinstance(error, RunError) and count() == 1
+        if wanted and trainer.model is not None and not _is_whole(trainer, step):
             trainer._save_checkpoint(trainer.model, trial=None)
             trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
         raise
+
+
+def _is_whole(trainer: "Trainer", step: int) -> bool:
+    return (Path(str(trainer.args.output_dir)) / f"checkpoint-{step}" / COMPLETE).is_file()
 
 
 def refuse_bad_gradient(model: "torch.nn.Module", step: int) -> None:

@@ -1,9 +1,10 @@
-"""TRL's GRPO trainer with four additions of ours: tight batches, advantages of single turns, the drift, whole logits.
+"""TRL's GRPO trainer with additions of ours: tight batches, advantages of single turns, the drift, whole logits, and an
+order of problems that a resumed training finds again.
 
 TRL pads all lessons of a step to the longest, and much of what is then computed is padding. Where a step's lessons are
 spread over several micro-batches, here each gets lessons of like length and is cut to its own longest. The gradient of
 the step is the same, the order of rows in it being of no account; so this is done only where the micro-batches of one
-generation make up one optimizer step, and not for losses that average within a micro-batch.
+generation make up one optimizer step, and not for losses that average, or rank tokens, within a micro-batch.
 
 The drift is how far the log-probabilities that a token was sampled with are from those that it is trained with, before
 the weights have changed: |difference|, as ``drift/mean`` and ``drift/max`` over the tutor's tokens that are trained on.
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 Batch = dict[str, Any]
 
@@ -35,6 +37,18 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._drifts: list[torch.Tensor] = []
+
+    def _get_train_sampler(self, dataset: Any = None) -> "ProblemOrder":
+        made = super()._get_train_sampler(dataset)
+        return ProblemOrder(
+            self,
+            made.data_source,
+            made.mini_repeat_count,
+            made.batch_size,
+            made.repeat_count,
+            made.shuffle,
+            made.seed,
+        )
 
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
         output: Batch = super()._generate_and_score_completions(inputs)
@@ -64,7 +78,8 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
         **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         logits_bytes = 4 * len(input_ids) * logits_to_keep * self.model.get_output_embeddings().weight.shape[0]
-        if input_ids.device.type == "cpu" and logits_bytes <= SMALL and not compute_aux_loss:
+        plain = not (compute_aux_loss or self._entropy_bonus_enabled)  # of entropies here there is no gradient
+        if plain and input_ids.device.type == "cpu" and logits_bytes <= SMALL:
             logprobs_B_T, entropy_B_T = self._score_at_once(
                 model, input_ids, attention_mask, input_ids[:, -logits_to_keep:]
             )
@@ -109,13 +124,33 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
         earlier = self._buffered_inputs
         inputs: Batch = super()._prepare_inputs(generation_batch)
         one_step = self.args.steps_per_generation == self.args.gradient_accumulation_steps
-        # This loss is a mean over each micro-batch's own tokens: there it matters which rows share one.
-        one_step = one_step and self.loss_type != "bnpo"
         made = self._buffered_inputs
-        if self.model.training and one_step and made is not None and made is not earlier:
+        if self.model.training and one_step and self._sums_over_rows() and made is not None and made is not earlier:
             self._buffered_inputs = tight_batches(made)
             inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         return inputs
+
+    def _sums_over_rows(self) -> bool:
+        """Whether it does not matter which rows share a micro-batch, as it does for means over its tokens."""
+        means = self.loss_type == "bnpo" or self._entropy_bonus_enabled or self.aux_loss_enabled
+        return not means and self.top_entropy_quantile == 1.0
+
+
+class ProblemOrder(RepeatSampler):  # type: ignore[misc]
+    """TRL's order of problems. Its own draws one epoch's after another, so a resumed training would begin with the
+    first epoch's again, and with the same problems; here what earlier epochs have drawn is drawn first.
+    """
+
+    def __init__(self, trainer: LessonTrainer, *args: Any) -> None:
+        super().__init__(*args)
+        self._trainer = trainer
+
+    def __iter__(self) -> Any:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed)
+            for _ in range(int(self._trainer.state.epoch or 0)):
+                torch.randperm(self.num_samples, generator=self.generator)
+        return super().__iter__()
 
 
 def tight_batches(batches: list[Batch]) -> list[Batch]:
