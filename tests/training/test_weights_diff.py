@@ -208,6 +208,51 @@ def test_folders_that_do_not_do_are_one_sentence(base: Path, tuned: Path, tmp_pa
     assert not [*tmp_path.glob("diff*")]
 
 
+def test_the_folder_of_a_run_is_no_model(tuned: Path, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.db").write_text("all that was said")
+    tuned.rename(tmp_path / "run" / "model")
+    with pytest.raises(ModelError, match=r"run is no model's folder, but .*run/model is; give that"):
+        made(base, tmp_path / "run", tmp_path / "diff")
+
+
+def test_no_name_and_links_are_no_new_folder(
+    base: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    for name in ("nowhere", "link"):
+        with pytest.raises(RunError, match="exists already"):
+            made(base, tuned, tmp_path / name)
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(RunError, match=r"^\. is no new folder; give it a name$"):
+        made(base, tuned, Path("."))
+
+
+def test_what_is_no_difference_is_one_sentence(base: Path, tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="file is no weight difference"):
+        recovered(base, tmp_path / "file", tmp_path / "out")
+    (tmp_path / "odd" / "diff.json").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"diff\.json cannot be read"):
+        recovered(base, tmp_path / "odd", tmp_path / "out")
+    diff = made(base, tuned, tmp_path / "diff")
+    manifest = json.loads((diff / "diff.json").read_text())
+    manifest["files"]["adapter_model.bin"] = manifest["files"]["config.json"]
+    (diff / "diff.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="may hold code"):
+        recovered(base, diff, tmp_path / "out")
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    before = {"a": torch.ones(300), "a:scale": torch.ones(3)}
+    under, after = write(tmp_path / "base", before), write(tmp_path / "tuned", moved(before))
+    with pytest.raises(ModelError, match="two tensors would be called a:scale: use --precision exact"):
+        made(under, after, tmp_path / "diff", precision="int8")
+    assert digests(recovered(under, made(under, after, tmp_path / "diff"), tmp_path / "out")) == digests(after)
+
+
 @pytest.mark.parametrize(
     ("stop", "expected", "told"),
     [
