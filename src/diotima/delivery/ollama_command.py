@@ -22,13 +22,13 @@ from diotima.delivery.chats import as_tutor, chats
 from diotima.delivery.gguf_command import GgufSettings, write_gguf
 from diotima.delivery.go_template import go_template
 from diotima.delivery.parity import rendered
-from diotima.delivery.whole_model import weights_under
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
 from diotima.models.folders import model_folder
 from diotima.prompt import load_prompt
 from diotima.runs.manifest import write_text
-from diotima.training.weight_folder import whole_folder
+from diotima.training.merging import weights_under
+from diotima.training.weight_folder import open_folder, whole_folder
 
 if TYPE_CHECKING:
     from diotima.models.template import ChatFormat
@@ -72,7 +72,7 @@ def run(settings: Settings) -> dict[str, Any]:
     folder, out = model_folder(settings.model), settings.out
     part = part_of(folder, TutorSettings(tutor_prompt=settings.tutor_prompt, tutor_sees=settings.tutor_sees))
     prompt, system = load_prompt(part.prompt), system_of(settings, part)
-    context = settings.context or min(LONGEST, _made_for(weights_under(settings.model).path))
+    context = settings.context or min(LONGEST, _made_for(weights_under(open_folder(settings.model)).path))
     tokenizer = load_tokenizer(folder, settings.model)
     begins = tokenizer.bos_token and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
     begin = str(tokenizer.bos_token) if begins else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from diotima import settings as base
 from diotima.errors import ModelError
+from diotima.models.adapted import refuse_other_weights
 from diotima.training import weight_manifest as manifests
 from diotima.training.weight_folder import (
     WeightFolder,
@@ -84,6 +85,7 @@ def _of_tensors(under: WeightFolder, tuned: WeightFolder, precision: Precision, 
 def _of_adapter(under: WeightFolder, adapter: WeightFolder, precision: Precision, part: Path) -> Manifest:
     if precision != "exact":
         raise ModelError(f"{adapter.name} is an adapter, which is its own difference, as it is: leave out --precision")
+    refuse_other_weights(adapter.path, under.path, adapter.name)
     with Megabytes("weights diff", sum(place.size for _, place in under.tensors().values())) as bar:
         digests = base_digests(under, bar)
     files = {inside: copy_file(adapter.path / inside, part / inside) for inside in (*adapter.weights, *adapter.others)}
