@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
+import httpx2
 import pytest
 
 from diotima.delivery import hub_command
@@ -24,6 +26,7 @@ class StandIn:
     def __init__(self, error: Exception | None = None) -> None:
         self.asked: list[tuple[str, dict]] = []
         self.error = error
+        self.private = True
 
     def whoami(self):
         if self.error:
@@ -31,6 +34,10 @@ class StandIn:
 
     def create_repo(self, repo_id, **named):
         self.asked.append(("create_repo", {"repo_id": repo_id, **named}))
+        self.private = self.private and named["private"]
+
+    def repo_info(self, repo_id):
+        return SimpleNamespace(private=self.private)
 
     def upload_file(self, **named):
         self.asked.append(("upload_file", named))
@@ -112,6 +119,19 @@ def test_what_is_gone_is_unknown_and_not_left_out(trained, tmp_path):
     assert [(one.count, one.licence) for one in origin.data] == [(None, "unknown"), (None, "unknown")]
     assert len(list(origin.concerns())) == 2
     assert provenance("tiny") == Provenance("tiny", ())
+    shutil.move(trained, tmp_path / "moved")
+    told = run(Settings(model=str(tmp_path / "moved"), name="me/tutor", licence="mit", dry_run=True))
+    assert told["concerns"] == ["no run tells on what it was trained: name the run with --run, or its sets with --data"]
+    shutil.rmtree(tmp_path / "sft")
+    told = run(Settings(model="tiny", name="me/t", run=tmp_path / "grpo", card=tmp_path / "card.md", dry_run=True))
+    assert f"no run tells on what {tmp_path}/sft/model was trained" in told["concerns"]
+    card = (tmp_path / "card.md").read_text()
+    assert "made of .../model by `train grpo`" in card
+    assert str(tmp_path) not in card
+
+
+def test_a_folder_is_traced_by_every_name_it_has(trained):
+    assert provenance(f"hf/{trained}").steps == provenance(str(trained)).steps != ()
 
 
 @pytest.mark.parametrize(
@@ -158,9 +178,11 @@ def test_report_json_gives_the_same_figures_as_its_run(trained, examined, tmp_pa
 
     (tmp_path / "report.json").write_text(json.dumps(plain(collect(examined, pairs=()))))
     assert hub_command.figures_of(tmp_path / "report.json") == hub_command.figures_of(examined)
-    (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(RunError, match="no figures of tutors"):
-        hub_command.figures_of(tmp_path / "report.json")
+    odd = ({}, {"tutors": []}, {"tutors": [1]}, {"tutors": [{"tutor": "me", "lessons": 1, "measures": {"leaked": 1}}]})
+    for told in odd:
+        (tmp_path / "report.json").write_text(json.dumps(told))
+        with pytest.raises(RunError, match="no figures of tutors"):
+            hub_command.figures_of(tmp_path / "report.json")
 
 
 def test_nothing_is_uploaded_while_a_licence_is_in_doubt(trained, hub):
@@ -221,3 +243,15 @@ def test_what_the_hub_says_is_one_sentence(tmp_path):
         publish(StandIn(LocalTokenNotFoundError("Token is required")), *given, private=True)
     with pytest.raises(ModelError, match=r"the hub does not take it \(no route to host\)"):
         publish(StandIn(ConnectionError("no route to host\nand more")), *given, private=True)
+    with pytest.raises(ModelError, match=r"the hub does not take it \(no such name\)"):
+        publish(StandIn(httpx2.ConnectError("no such name")), *given, private=True)
+
+
+def test_nothing_goes_to_a_place_that_everybody_sees_unless_it_is_asked_for(tmp_path):
+    hub = StandIn()
+    hub.private = False  # it is there already
+    with pytest.raises(ModelError, match="everybody can see it: give --public, or another --name"):
+        publish(hub, "me/tutor", tmp_path, tmp_path / "card.md", ["model.safetensors"], private=True)
+    assert [name for name, _ in hub.asked] == ["create_repo"]
+    publish(hub, "me/tutor", tmp_path, tmp_path / "card.md", ["a[1].json"], private=False)
+    assert hub.asked[-1][1]["allow_patterns"] == ["a[[]1].json"]
