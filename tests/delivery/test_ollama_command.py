@@ -89,4 +89,11 @@ def test_what_a_modelfile_cannot_say_is_refused(system):
 
 
 def test_stop_texts_are_quoted():
-    assert 'PARAMETER stop "<\\"end\\">"\n' in modelfile(None, "", ['<"end">'], 1.0, 512, "a title")
+    ends = ['<"end">', "\\end"]  # there are no escapes in a Modelfile
+    assert 'PARAMETER stop "<"end">"\nPARAMETER stop "\\end"\n' in modelfile(None, "", ends, 1.0, 512, "a title")
+
+
+def test_signs_that_ollama_drops_are_refused():
+    with pytest.raises(SettingsError, match=r"holds U\+00A0 \(NO-BREAK SPACE\), which Ollama drops"):
+        modelfile(None, "10\u00a0000 pears", [], 1.0, 512, "a title")
+    assert "a\tb\n\N{COMBINING ACUTE ACCENT}\U0001f600" in modelfile(None, "a\tb\n\u0301\U0001f600", [], 1.0, 512, "t")

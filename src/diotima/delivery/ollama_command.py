@@ -10,6 +10,7 @@ has no SYSTEM, and whoever asks sends the prompt, filled, as the system message 
 """
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from diotima.classroom.casting import Part, TutorSettings, part_of
 from diotima.classroom.roles import Sees
 from diotima.delivery.chats import as_tutor, chats
 from diotima.delivery.gguf_command import GgufSettings, write_gguf
-from diotima.delivery.go_template import go_template
+from diotima.delivery.go_template import can_be_read, go_template
 from diotima.delivery.parity import rendered
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
@@ -97,6 +98,9 @@ def modelfile(template: str | None, system: str, ends: list[str], temperature: f
     """The text of a Modelfile beside its GGUF file. Raises SettingsError for a system message that it cannot hold."""
     if '"""' in system or system.endswith('"'):
         raise SettingsError('the tutor\'s prompt holds """ or ends with ", which a Modelfile cannot say; change it')
+    if dropped := next((sign for sign in system if not can_be_read(sign)), None):
+        called = f"U+{ord(dropped):04X} ({unicodedata.name(dropped, 'a control character')})"
+        raise SettingsError(f"the tutor's prompt holds {called}, which Ollama drops from a Modelfile; change it")
     lines = [f"# {title}.", f"FROM ./{GGUF}"]
     if template is None:
         lines += ["# The chat template is the one inside of the GGUF file.", f"REQUIRES {EMBEDDED}"]
@@ -104,7 +108,8 @@ def modelfile(template: str | None, system: str, ends: list[str], temperature: f
         lines += [f'TEMPLATE """{template}"""']
     if system:
         lines += [f'SYSTEM """{system}"""']
-    lines += [f"PARAMETER stop {json.dumps(end, ensure_ascii=False)}" for end in ends]
+    # A Modelfile has no escapes: only the first and the last quote count.
+    lines += [f'PARAMETER stop "{end}"' for end in ends]
     lines += [f"PARAMETER temperature {temperature:g}", f"PARAMETER num_ctx {context}"]
     # Ollama cuts what is unlikely off a model's distribution unless it is told not to; here nothing does.
     lines += ["PARAMETER top_k 0", "PARAMETER top_p 1", "PARAMETER min_p 0", "PARAMETER repeat_penalty 1"]
