@@ -69,6 +69,8 @@ def test_few_bits_are_made_of_f16_by_llama_quantize(tmp_path, llama_cpp, wide):
 def test_what_goes_wrong_is_told_in_its_own_words_and_leaves_nothing(tmp_path, llama_cpp, wide):
     with pytest.raises(ModelError, match="llama-quantize cannot make q2_k: this type is too small"):
         run(Settings(model=str(wide), out=tmp_path / "a/w.gguf", type="q2_k", llama_cpp=llama_cpp))
+    with pytest.raises(ModelError, match=r"llama-quantize cannot make q3_k_m: no room$"):  # and not how far it was
+        run(Settings(model=str(wide), out=tmp_path / "a/w.gguf", type="q3_k_m", llama_cpp=llama_cpp))
     config = json.loads((wide / "config.json").read_text())
     (wide / "config.json").write_text(json.dumps(config | {"architectures": ["OddForCausalLM"]}))
     with pytest.raises(ModelError, match=r"does not know this kind of model or tokenizer \(OddForCausalLM\)"):

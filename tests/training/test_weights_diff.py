@@ -245,6 +245,11 @@ def test_what_is_no_difference_is_one_sentence(base: Path, tuned: Path, tmp_path
         recovered(base, diff, tmp_path / "out")
 
 
+def test_weights_without_a_number_have_a_difference(tmp_path: Path) -> None:
+    under, tuned = write(tmp_path / "base", {"a": torch.ones(0)}), write(tmp_path / "tuned", {"a": torch.ones(0)})
+    assert digests(recovered(under, made(under, tuned, tmp_path / "diff"), tmp_path / "out")) == digests(tuned)
+
+
 def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
     before = {"a": torch.ones(300), "a:scale": torch.ones(3)}
     under, after = write(tmp_path / "base", before), write(tmp_path / "tuned", moved(before))

@@ -11,6 +11,7 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from training.weight_folders import digests, made, recovered, write
 
@@ -86,6 +87,18 @@ def test_a_lora_is_merged_with_one_rounding(lora: Path, tmp_path: Path, capsys: 
     told = json.loads(capsys.readouterr().out)["summary"]
     assert (told["adapter"], told["out"]) == (str(lora), str(tmp_path / "out"))
     check_merged(tmp_path / "out", lora)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    lora: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **named: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", full)
+    assert main(["weights", "merge", str(lora), "--out", str(tmp_path / "out")]) == 2
+    assert "No space left on device (os error 28)), and nothing of them is left; make room" in capsys.readouterr().err
+    assert not [*tmp_path.glob("out*")]
 
 
 def test_a_lora_over_a_lora_is_merged_with_it(lora: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from diotima.progress import Progress
 START_SECONDS = 120.0
 _SOURCES = "clone https://github.com/ggml-org/llama.cpp and give its folder: --llama-cpp FOLDER"
 _ERROR = re.compile(r"[\d.]+ E (.+)")  # as llama.cpp's programs mark it
+_BAR = "%|"  # in the lines of a bar that shows how far a program is
 _BUILD = "cmake -B build && cmake --build build --target"
 
 
@@ -128,7 +129,8 @@ def served(found: LlamaCpp, gguf: Path, context: int) -> Iterator[str]:
 def _words(said: IO[bytes]) -> str:
     """Why a program failed: the first line in which its log has an error, else its last line."""
     said.seek(0)
-    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line and _BAR not in line]
     errors = [found[1] for line in lines if (found := _ERROR.match(line))]
     return (errors or lines or [""])[0 if errors else -1][:300]
 

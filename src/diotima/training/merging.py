@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from diotima.classroom.casting import TUTOR_FILE
-from diotima.errors import ModelError
-from diotima.models.adapted import ADAPTER_FILE, base_of, with_adapter
+from diotima.errors import ModelError, RunError
+from diotima.models.adapted import ADAPTER_FILE, base_of, first_line, with_adapter
 from diotima.training.weight_difference import TORCH
 from diotima.training.weight_folder import WeightFolder, open_folder
 
@@ -47,9 +47,11 @@ def weights_under(folder: WeightFolder) -> WeightFolder:
 def merge_adapter(adapter: Path, base: WeightFolder, out: Path) -> None:
     """Write the base with the adapter in its weights to the folder ``out``: weights, tokenizer, the tutor's part.
 
-    The base may be an adapter over another model itself. Raises ModelError if the adapter is no LoRA, or does not fit.
+    The base may be an adapter over another model itself. Raises ModelError if the adapter is no LoRA, or does not fit,
+    RunError if the disk does not take it.
     """
     import torch
+    from safetensors import SafetensorError
 
     from diotima.models.local import load_tokenizer, load_weights
 
@@ -64,7 +66,13 @@ def merge_adapter(adapter: Path, base: WeightFolder, out: Path) -> None:
     usual = Counter(kinds.values()).most_common(1)[0][0]
     for name, weight in merged.named_parameters():
         weight.data = weight.data.to(getattr(torch, TORCH[kinds.get(name, usual)]))
-    merged.save_pretrained(out)
+    try:
+        merged.save_pretrained(out)
+    except SafetensorError as error:  # it does not say so in the error's type
+        raise RunError(
+            f"the merged weights cannot be written ({first_line(error)}), and nothing of them is left; make room and "
+            "give the same command again"
+        ) from None
     tokens = adapter if (adapter / "tokenizer_config.json").is_file() else base.path
     load_tokenizer(tokens, str(tokens)).save_pretrained(out)
     for pattern in _LICENCES:

@@ -100,7 +100,7 @@ def _told(made: Manifest, tuned: WeightFolder, out: Path) -> dict[str, Any]:
     if made.kind == "adapter":
         print(f"{tuned.name} is an adapter, and that is the difference: {as_size(bytes_)}, copied as it is")
     else:
-        print(f"{out}: {as_size(bytes_)} for {as_size(tuned_bytes)} of weights ({bytes_ / tuned_bytes:.0%})")
+        print(f"{out}: {as_size(bytes_)} for {as_size(tuned_bytes)} of weights ({bytes_ / max(1, tuned_bytes):.0%})")
         exact, less = forms.count("xor"), len(forms) - forms.count("xor") - forms.count("whole")
         if less:
             print(f"{less:,} tensors in {made.precision}, {exact:,} with all their bits")
