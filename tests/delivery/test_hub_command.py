@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
+from diotima.classroom.casting import Part, remember_part
 from diotima.delivery import hub_command
 from diotima.delivery.hub_command import Settings, publish, run
 from diotima.delivery.provenance import Data, Provenance, provenance
@@ -15,6 +16,7 @@ from diotima.errors import ModelError, RunError, SettingsError
 from diotima.models.folders import TINY
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem
+from diotima.prompt import load_prompt
 from diotima.runs.run import Run
 from diotima.sandbox.world import World
 from diotima.score import Score
@@ -170,6 +172,12 @@ def test_a_dry_run_writes_the_card_and_asks_nobody(trained, examined, hub, capsy
     assert "beware: MathDial is under CC BY-SA 4.0" in capsys.readouterr().err
     run(Settings(model=str(trained), name="me/tutor", dry_run=True))
     assert "has not been examined" in (trained / "README.md").read_text()
+
+
+def test_the_card_has_the_whole_prompt_of_a_tutor_that_thinks(trained):
+    remember_part(trained, Part("tutor/tiny", "solution", "forced"))
+    run(Settings(model=str(trained), name="me/tutor", dry_run=True))
+    assert load_prompt("tutor/thinking/forced").text.splitlines()[-1] in (trained / "README.md").read_text()
 
 
 def test_report_json_gives_the_same_figures_as_its_run(trained, examined, tmp_path):

@@ -5,9 +5,11 @@ import shutil
 import pytest
 from delivery.llama_cpp_stand_in import checkout
 
+from diotima.classroom.casting import Part, remember_part
 from diotima.delivery.ollama_command import Settings, modelfile, run
 from diotima.errors import PromptError, RunError, SettingsError
 from diotima.models.folders import TINY
+from diotima.prompt import load_prompt
 
 PROBLEM = {"problem": "Tom has 3: boxes of 4.", "answer": "12", "solution": "3 * 4 = 12"}
 
@@ -46,6 +48,15 @@ def test_with_a_problem_the_prompt_is_filled_as_in_a_lesson(export):
     assert 'PARAMETER stop "<|end|>"\nPARAMETER temperature 0.5\nPARAMETER num_ctx 1024\n' in text
     assert "PARAMETER top_k 0\nPARAMETER top_p 1\n" in text
     assert "REQUIRES" not in text
+
+
+def test_a_tutor_that_thinks_is_told_so_here_too(export, tmp_path):
+    shutil.copytree(TINY, tmp_path / "model")
+    remember_part(tmp_path / "model", Part("tutor/tiny", "solution", "allowed"))
+    _, text = export(str(tmp_path / "model"), **PROBLEM)
+    told = load_prompt("tutor/thinking/allowed").text
+    assert told in text
+    assert told in (tmp_path / "tutor/prompt.md").read_text()
 
 
 def test_another_prompt_may_be_taken_but_none_that_sees_more(export):

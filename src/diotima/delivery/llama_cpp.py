@@ -23,6 +23,7 @@ from diotima.errors import ModelError
 from diotima.progress import Progress
 
 START_SECONDS = 120.0
+_SLOW_DISK = 50e6  # bytes a second; a server reads its file before it answers
 _SOURCES = "clone https://github.com/ggml-org/llama.cpp and give its folder: --llama-cpp FOLDER"
 _ERROR = re.compile(r"[\d.]+ E (.+)")  # as llama.cpp's programs mark it
 _BAR = "%|"  # in the lines of a bar that shows how far a program is
@@ -119,7 +120,7 @@ def served(found: LlamaCpp, gguf: Path, context: int) -> Iterator[str]:
             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            if not _answers(process, f"{url}/health"):
+            if not _answers(process, f"{url}/health", START_SECONDS + gguf.stat().st_size / _SLOW_DISK):
                 raise ModelError(f"llama-server does not start with {gguf}: {_words(said) or 'it says nothing'}")
             yield url
         finally:
@@ -135,8 +136,8 @@ def _words(said: IO[bytes]) -> str:
     return (errors or lines or [""])[0 if errors else -1][:300]
 
 
-def _answers(process: "subprocess.Popen[bytes]", page: str) -> bool:
-    opener, deadline = build_opener(ProxyHandler({})), time.monotonic() + START_SECONDS
+def _answers(process: "subprocess.Popen[bytes]", page: str, seconds: float) -> bool:
+    opener, deadline = build_opener(ProxyHandler({})), time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with opener.open(page, timeout=5):

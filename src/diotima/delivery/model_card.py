@@ -12,7 +12,6 @@ from typing import Any
 
 from diotima.classroom.casting import Part
 from diotima.delivery.provenance import Data, Provenance
-from diotima.prompt import load_prompt
 from diotima.reports.measures import MEASURES
 from diotima.reports.tables import value_text
 from diotima.runs.manifest import timestamp, versions
@@ -87,8 +86,7 @@ def _what(facts: Facts) -> str:
 
 
 def _usage(facts: Facts) -> str:
-    prompt = load_prompt(facts.part.prompt)
-    quoted = "\n".join(f"> {line}".rstrip() for line in prompt.text.splitlines())
+    quoted = "\n".join(f"> {line}".rstrip() for line in facts.part.load().text.splitlines())
     return (
         f"    diotima chat --tutor hf/{facts.name} --problems problems.jsonl --problem 1\n\n"
         "Every chat begins with this system message, in which `{{...}}` is filled for the problem at hand "

@@ -26,7 +26,6 @@ from diotima.delivery.parity import rendered
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
 from diotima.models.folders import model_folder
-from diotima.prompt import load_prompt
 from diotima.runs.manifest import write_text
 from diotima.training.merging import weights_under
 from diotima.training.weight_folder import open_folder, whole_folder
@@ -72,7 +71,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     folder, out = model_folder(settings.model), settings.out
     part = part_of(folder, TutorSettings(tutor_prompt=settings.tutor_prompt, tutor_sees=settings.tutor_sees))
-    prompt, system = load_prompt(part.prompt), system_of(settings, part)
+    prompt, system = part.load(), system_of(settings, part)
     context = settings.context or min(LONGEST, _made_for(weights_under(open_folder(settings.model)).path))
     tokenizer = load_tokenizer(folder, settings.model)
     begins = tokenizer.bos_token and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
@@ -118,7 +117,7 @@ def modelfile(template: str | None, system: str, ends: list[str], temperature: f
 
 def system_of(settings: Settings, part: Part) -> str:
     """The tutor's prompt, filled for the problem of the settings; "" where it needs one and there is none."""
-    prompt = load_prompt(part.prompt)
+    prompt = part.load()
     if not settings.problem.strip():
         return "" if prompt.placeholders - {"name"} else as_tutor(part, Dialogue(in_words("")))[0].content
     problem = in_words(settings.problem, settings.answer, settings.solution)
