@@ -235,6 +235,9 @@ def test_an_adapter_whose_base_is_a_folder_here_is_a_concern(trained):
     told = run(Settings(model=str(trained), name="me/tutor", licence="mit", dry_run=True))
     assert any("which others do not have" in concern for concern in told["concerns"])
     assert "library_name: peft\n" in (trained / "README.md").read_text()
+    (trained / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": 3}')
+    told = run(Settings(model=str(trained), name="me/tutor", licence="mit", dry_run=True))
+    assert "it is an adapter that does not say over which model" in told["concerns"]
 
 
 @pytest.mark.parametrize("name", ["tutor", "me/", "me/a b", "https://huggingface.co/me/tutor"])

@@ -66,6 +66,13 @@ def test_another_prompt_may_be_taken_but_none_that_sees_more(export):
         export(**PROBLEM, tutor_sees="question")
 
 
+def test_a_model_without_its_configuration_is_one_sentence(export, tmp_path):
+    shutil.copytree(TINY, tmp_path / "model")
+    (tmp_path / "model/config.json").unlink()
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        export(str(tmp_path / "model"))
+
+
 def test_what_the_prompt_lacks_is_asked_for(export):
     with pytest.raises(SettingsError, match="--answer TEXT --solution TEXT"):
         export(problem="Tom has 3 boxes.")

@@ -195,6 +195,9 @@ def test_folders_that_do_not_do_are_one_sentence(base: Path, tuned: Path, tmp_pa
     (pickled / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"has no \*.safetensors, only pytorch_model.bin, which may hold code"):
         made(base, pickled, tmp_path / "diff")
+    (pickled / "pytorch_model.bin").unlink()
+    with pytest.raises(ModelError, match=r"has no \*.safetensors$"):
+        made(base, pickled, tmp_path / "diff")
     with pytest.raises(ModelError, match="has no weights on this machine"):
         made(base, tmp_path / "nowhere", tmp_path / "diff")
     stranger = write(tmp_path / "stranger", {"other": torch.ones(3)})
@@ -202,6 +205,14 @@ def test_folders_that_do_not_do_are_one_sentence(base: Path, tuned: Path, tmp_pa
         made(base, stranger, tmp_path / "diff")
     with pytest.raises(RunError, match="exists already; choose a new folder"):
         made(base, tuned, base)
+    index = tuned / "model.safetensors.index.json"
+    for odd in ("[]", '{"weight_map": {"a": 1}}', '{"weight_map": []}'):
+        with pytest.raises(ModelError, match=r"index\.json cannot be read"):
+            made(
+                base,
+                write(tmp_path / f"odd{len(odd)}", weights(), **{index.name.replace(".", "_dot_"): odd}),
+                tmp_path / "diff",
+            )
     (tuned / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(ModelError, match=r"places layer.weight in model-00002.*was the download cut off"):
         made(base, tuned, tmp_path / "diff")

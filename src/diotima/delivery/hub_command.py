@@ -182,7 +182,7 @@ def _of_model(facts: Facts, folder: WeightFolder) -> Iterator[str]:
     if not folder.is_adapter:
         return
     base = adapter_config(folder.path)["base_model_name_or_path"]
-    if not base:
+    if not base or not isinstance(base, str):
         yield "it is an adapter that does not say over which model"
     elif base != "tiny" and Path(base).is_dir():
         yield f"it is an adapter over {base}, which others do not have; merge the two: diotima weights merge"

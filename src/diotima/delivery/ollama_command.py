@@ -9,7 +9,6 @@ problem. Given one, the Modelfile has the prompt as its SYSTEM, filled for this 
 has no SYSTEM, and whoever asks sends the prompt, filled, as the system message of every chat, as `diotima` itself does.
 """
 
-import json
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from diotima.delivery.parity import rendered
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
 from diotima.models.folders import model_folder
-from diotima.runs.manifest import write_text
+from diotima.runs.manifest import read_json, write_text
 from diotima.training.merging import weights_under
 from diotima.training.weight_folder import open_folder, whole_folder
 
@@ -153,6 +152,5 @@ def _ends(chat_format: "ChatFormat") -> list[str]:
 
 
 def _made_for(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    told = config.get("max_position_embeddings")
+    told = read_json(folder / "config.json").get("max_position_embeddings")
     return told if isinstance(told, int) else LONGEST

@@ -66,8 +66,10 @@ def open_folder(name: str) -> WeightFolder:
         raise ModelError(f"{name}: {path} is no model's folder, but {inner} is; give that")
     if not weights:
         pickled = [inside for inside in left_out if is_pickled(inside)]
-        also = f", only {pickled[0]}, which may hold code and is not read: save the model as safetensors" * bool(
-            pickled
+        also = (
+            f", only {pickled[0]}, which may hold code and is not read: save the model as safetensors"
+            if pickled
+            else ""
         )
         raise ModelError(f"{name}: {path} has no *.safetensors{also}")
     others = tuple(inside for inside in kept if inside not in weights)
@@ -88,12 +90,13 @@ def _refuse_missing(folder: WeightFolder) -> None:
             continue
         index = folder.path / inside
         try:
-            places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].items()
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+            told = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            places = {tensor: Path(inside).parent / shard for tensor, shard in told.items()}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"{index} cannot be read ({type(error).__name__}: {error})") from None
         held = {name: {place.name for place in file.places} for name, file in folder.weights.items()}
-        for tensor, shard in places:
-            if tensor not in held.get((Path(inside).parent / shard).as_posix(), ()):
+        for tensor, shard in places.items():
+            if tensor not in held.get(shard.as_posix(), ()):
                 raise ModelError(f"{index} places {tensor} in {shard}, where it is not; was the download cut off?")
 
 
