@@ -50,13 +50,18 @@ def test_with_a_problem_the_prompt_is_filled_as_in_a_lesson(export):
     assert "REQUIRES" not in text
 
 
-def test_a_tutor_that_thinks_is_told_so_here_too(export, tmp_path):
+def test_a_tutor_that_thinks_is_told_so_here_too(export, tmp_path, capsys):
     shutil.copytree(TINY, tmp_path / "model")
     remember_part(tmp_path / "model", Part("tutor/tiny", "solution", "allowed"))
     _, text = export(str(tmp_path / "model"), **PROBLEM)
     told = load_prompt("tutor/thinking/allowed").text
     assert told in text
     assert told in (tmp_path / "tutor/prompt.md").read_text()
+    assert "began with <think>" not in capsys.readouterr().out
+    remember_part(tmp_path / "model", Part("tutor/tiny", "solution", "forced"))
+    shutil.rmtree(tmp_path / "tutor")
+    export(str(tmp_path / "model"), **PROBLEM)
+    assert "began with <think> in lessons, and Ollama does not write that" in capsys.readouterr().out
 
 
 def test_another_prompt_may_be_taken_but_none_that_sees_more(export):

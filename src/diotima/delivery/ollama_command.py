@@ -18,6 +18,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from diotima.chat.problem import in_words
 from diotima.classroom.casting import Part, TutorSettings, part_of
 from diotima.classroom.roles import Sees
+from diotima.classroom.thinking import begins
 from diotima.delivery.chats import as_tutor, chats
 from diotima.delivery.gguf_command import GgufSettings, write_gguf
 from diotima.delivery.go_template import can_be_read, go_template
@@ -73,8 +74,8 @@ def run(settings: Settings) -> dict[str, Any]:
     prompt, system = part.load(), system_of(settings, part)
     context = settings.context or min(LONGEST, _made_for(weights_under(open_folder(settings.model)).path))
     tokenizer = load_tokenizer(folder, settings.model)
-    begins = tokenizer.bos_token and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
-    begin = str(tokenizer.bos_token) if begins else ""
+    opened = tokenizer.bos_token and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+    begin = str(tokenizer.bos_token) if opened else ""
     # What a template says about today would be written down for good.
     dated = "strftime_now" in str(tokenizer.chat_template)
     template = None if dated else go_template(lambda messages: rendered(tokenizer, messages), chats(part), begin)
@@ -86,7 +87,7 @@ def run(settings: Settings) -> dict[str, Any]:
         told = write_gguf(settings, whole / GGUF)
         write_text(whole / PROMPT, prompt.text + "\n")
         write_text(whole / MODELFILE, text)
-    for note in (*told["notes"], *_notes(template, system, prompt.placeholders)):
+    for note in (*told["notes"], *_notes(template, system, prompt.placeholders, begins(part.thinking))):
         print(f"Note: {note}.")
     print(f"To make the model: ollama create {out.resolve().name} -f {out / MODELFILE}")
     return {**told, "out": str(out), "template": template is not None, "system": bool(system), "context": context}
@@ -129,8 +130,12 @@ def system_of(settings: Settings, part: Part) -> str:
     return as_tutor(part, Dialogue(problem))[0].content
 
 
-def _notes(template: str | None, system: str, placeholders: frozenset[str]) -> list[str]:
+def _notes(template: str | None, system: str, placeholders: frozenset[str], begin: str) -> list[str]:
     notes = []
+    if begin:
+        notes.append(
+            f"every reply of this tutor began with {begin} in lessons, and Ollama does not write that before it"
+        )
     if not system:
         uses = ", ".join(f"{{{{{name}}}}}" for name in sorted(placeholders))
         notes.append(
