@@ -46,6 +46,7 @@ from contextlib import nullcontext as inference_mode
 """
 _QUANTIZE = """#!/bin/sh
 echo reading "$1"
+case "$3" in Q3_K_M) echo "no room" >&2; printf '\r30%%|###   |\n' >&2; exit 1;; esac
 case "$3" in Q2_K) echo "this type is too small" >&2; exit 1;; esac
 { cat "$1"; printf " then %s" "$3"; } > "$2"
 """

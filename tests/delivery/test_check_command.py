@@ -2,7 +2,7 @@
 
 import pytest
 
-from diotima.delivery import check_command
+from diotima.delivery import check_command, llama_cpp
 from diotima.delivery.check_command import Settings, run
 from diotima.delivery.llama_cpp import LlamaCpp, served
 from diotima.delivery.parity import Compared, Difference, LlamaServer
@@ -46,6 +46,18 @@ def test_a_server_that_does_not_start_tells_its_first_error(tmp_path):
         served(LlamaCpp(tmp_path), tmp_path / "a.gguf", 512),
     ):
         pass
+
+
+def test_a_large_file_has_more_time_to_be_read(tmp_path, monkeypatch):
+    with (tmp_path / "a.gguf").open("wb") as file:
+        file.write(b"GGUF")
+        file.truncate(10**9)
+    (tmp_path / "llama-server").write_text("#!/bin/sh\n")
+    (tmp_path / "llama-server").chmod(0o755)
+    waited = []
+    monkeypatch.setattr(llama_cpp, "_answers", lambda process, page, seconds: waited.append(seconds) or True)
+    with served(LlamaCpp(tmp_path), tmp_path / "a.gguf", 512):
+        assert waited == [llama_cpp.START_SECONDS + 20]
 
 
 def test_the_first_difference_is_the_error_and_all_are_in_the_table(monkeypatch, capsys):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from delivery.llama_cpp_stand_in import checkout
 
+from diotima.delivery import whole_model
 from diotima.delivery.gguf_command import Settings, fitting, run
 from diotima.delivery.llama_cpp import LlamaCpp
 from diotima.errors import ModelError, RunError
@@ -38,6 +39,26 @@ def test_the_converter_writes_what_was_asked_for(tmp_path, llama_cpp, capsys):
     assert "diotima export check tiny" in capsys.readouterr().out
 
 
+def test_weights_are_those_under_all_adapters(tmp_path, llama_cpp, monkeypatch):
+    for name, base in (("first", TINY), ("second", tmp_path / "first")):
+        (tmp_path / name).mkdir()
+        told = {"peft_type": "LORA", "base_model_name_or_path": str(base)}
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(told))
+        shutil.copy(TINY / "config.json", tmp_path / name)
+        head = json.dumps({"lora_B": {"dtype": "U8", "shape": [8, 2], "data_offsets": [0, 16]}}).encode()
+        (tmp_path / name / "adapter_model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(16))
+    monkeypatch.setattr(
+        whole_model, "merge_adapter", lambda adapter, base, out: shutil.copytree(TINY, out, dirs_exist_ok=True)
+    )
+    out = tmp_path / "second.gguf"
+    told = run(Settings(model=str(tmp_path / "second"), out=out, type="q8_0", llama_cpp=llama_cpp))
+    assert told["notes"] == ["3 of 22 matrices have rows that fill no blocks of 32 and stay in f16"]
+    (tmp_path / "second/base.json").write_text('{"fingerprint": "another"}')
+    out.unlink()
+    with pytest.raises(ModelError, match="was trained beside other weights"):
+        run(Settings(model=str(tmp_path / "second"), out=out, llama_cpp=llama_cpp))
+
+
 def test_few_bits_are_made_of_f16_by_llama_quantize(tmp_path, llama_cpp, wide):
     out = tmp_path / "a/wide.gguf"
     run(Settings(model=str(wide), out=out, type="q4_k_m", llama_cpp=llama_cpp))
@@ -48,6 +69,8 @@ def test_few_bits_are_made_of_f16_by_llama_quantize(tmp_path, llama_cpp, wide):
 def test_what_goes_wrong_is_told_in_its_own_words_and_leaves_nothing(tmp_path, llama_cpp, wide):
     with pytest.raises(ModelError, match="llama-quantize cannot make q2_k: this type is too small"):
         run(Settings(model=str(wide), out=tmp_path / "a/w.gguf", type="q2_k", llama_cpp=llama_cpp))
+    with pytest.raises(ModelError, match=r"llama-quantize cannot make q3_k_m: no room$"):  # and not how far it was
+        run(Settings(model=str(wide), out=tmp_path / "a/w.gguf", type="q3_k_m", llama_cpp=llama_cpp))
     config = json.loads((wide / "config.json").read_text())
     (wide / "config.json").write_text(json.dumps(config | {"architectures": ["OddForCausalLM"]}))
     with pytest.raises(ModelError, match=r"does not know this kind of model or tokenizer \(OddForCausalLM\)"):

@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
+import httpx2
 import pytest
 
+from diotima.classroom.casting import Part, remember_part
 from diotima.delivery import hub_command
 from diotima.delivery.hub_command import Settings, publish, run
 from diotima.delivery.provenance import Data, Provenance, provenance
@@ -13,6 +16,7 @@ from diotima.errors import ModelError, RunError, SettingsError
 from diotima.models.folders import TINY
 from diotima.problems.files import write_problems
 from diotima.problems.problem import Problem
+from diotima.prompt import load_prompt
 from diotima.runs.run import Run
 from diotima.sandbox.world import World
 from diotima.score import Score
@@ -24,6 +28,7 @@ class StandIn:
     def __init__(self, error: Exception | None = None) -> None:
         self.asked: list[tuple[str, dict]] = []
         self.error = error
+        self.private = True
 
     def whoami(self):
         if self.error:
@@ -31,6 +36,10 @@ class StandIn:
 
     def create_repo(self, repo_id, **named):
         self.asked.append(("create_repo", {"repo_id": repo_id, **named}))
+        self.private = self.private and named["private"]
+
+    def repo_info(self, repo_id):
+        return SimpleNamespace(private=self.private)
 
     def upload_file(self, **named):
         self.asked.append(("upload_file", named))
@@ -112,6 +121,19 @@ def test_what_is_gone_is_unknown_and_not_left_out(trained, tmp_path):
     assert [(one.count, one.licence) for one in origin.data] == [(None, "unknown"), (None, "unknown")]
     assert len(list(origin.concerns())) == 2
     assert provenance("tiny") == Provenance("tiny", ())
+    shutil.move(trained, tmp_path / "moved")
+    told = run(Settings(model=str(tmp_path / "moved"), name="me/tutor", licence="mit", dry_run=True))
+    assert told["concerns"] == ["no run tells on what it was trained: name the run with --run, or its sets with --data"]
+    shutil.rmtree(tmp_path / "sft")
+    told = run(Settings(model="tiny", name="me/t", run=tmp_path / "grpo", card=tmp_path / "card.md", dry_run=True))
+    assert f"no run tells on what {tmp_path}/sft/model was trained" in told["concerns"]
+    card = (tmp_path / "card.md").read_text()
+    assert "made of .../model by `train grpo`" in card
+    assert str(tmp_path) not in card
+
+
+def test_a_folder_is_traced_by_every_name_it_has(trained):
+    assert provenance(f"hf/{trained}").steps == provenance(str(trained)).steps != ()
 
 
 @pytest.mark.parametrize(
@@ -152,15 +174,23 @@ def test_a_dry_run_writes_the_card_and_asks_nobody(trained, examined, hub, capsy
     assert "has not been examined" in (trained / "README.md").read_text()
 
 
+def test_the_card_has_the_whole_prompt_of_a_tutor_that_thinks(trained):
+    remember_part(trained, Part("tutor/tiny", "solution", "forced"))
+    run(Settings(model=str(trained), name="me/tutor", dry_run=True))
+    assert load_prompt("tutor/thinking/forced").text.splitlines()[-1] in (trained / "README.md").read_text()
+
+
 def test_report_json_gives_the_same_figures_as_its_run(trained, examined, tmp_path):
     from diotima.reports.collect import collect
     from diotima.reports.tables import plain
 
     (tmp_path / "report.json").write_text(json.dumps(plain(collect(examined, pairs=()))))
     assert hub_command.figures_of(tmp_path / "report.json") == hub_command.figures_of(examined)
-    (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(RunError, match="no figures of tutors"):
-        hub_command.figures_of(tmp_path / "report.json")
+    odd = ({}, {"tutors": []}, {"tutors": [1]}, {"tutors": [{"tutor": "me", "lessons": 1, "measures": {"leaked": 1}}]})
+    for told in odd:
+        (tmp_path / "report.json").write_text(json.dumps(told))
+        with pytest.raises(RunError, match="no figures of tutors"):
+            hub_command.figures_of(tmp_path / "report.json")
 
 
 def test_nothing_is_uploaded_while_a_licence_is_in_doubt(trained, hub):
@@ -205,6 +235,9 @@ def test_an_adapter_whose_base_is_a_folder_here_is_a_concern(trained):
     told = run(Settings(model=str(trained), name="me/tutor", licence="mit", dry_run=True))
     assert any("which others do not have" in concern for concern in told["concerns"])
     assert "library_name: peft\n" in (trained / "README.md").read_text()
+    (trained / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": 3}')
+    told = run(Settings(model=str(trained), name="me/tutor", licence="mit", dry_run=True))
+    assert "it is an adapter that does not say over which model" in told["concerns"]
 
 
 @pytest.mark.parametrize("name", ["tutor", "me/", "me/a b", "https://huggingface.co/me/tutor"])
@@ -221,3 +254,15 @@ def test_what_the_hub_says_is_one_sentence(tmp_path):
         publish(StandIn(LocalTokenNotFoundError("Token is required")), *given, private=True)
     with pytest.raises(ModelError, match=r"the hub does not take it \(no route to host\)"):
         publish(StandIn(ConnectionError("no route to host\nand more")), *given, private=True)
+    with pytest.raises(ModelError, match=r"the hub does not take it \(no such name\)"):
+        publish(StandIn(httpx2.ConnectError("no such name")), *given, private=True)
+
+
+def test_nothing_goes_to_a_place_that_everybody_sees_unless_it_is_asked_for(tmp_path):
+    hub = StandIn()
+    hub.private = False  # it is there already
+    with pytest.raises(ModelError, match="everybody can see it: give --public, or another --name"):
+        publish(hub, "me/tutor", tmp_path, tmp_path / "card.md", ["model.safetensors"], private=True)
+    assert [name for name, _ in hub.asked] == ["create_repo"]
+    publish(hub, "me/tutor", tmp_path, tmp_path / "card.md", ["a[1].json"], private=False)
+    assert hub.asked[-1][1]["allow_patterns"] == ["a[[]1].json"]

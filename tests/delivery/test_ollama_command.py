@@ -5,9 +5,11 @@ import shutil
 import pytest
 from delivery.llama_cpp_stand_in import checkout
 
+from diotima.classroom.casting import Part, remember_part
 from diotima.delivery.ollama_command import Settings, modelfile, run
 from diotima.errors import PromptError, RunError, SettingsError
 from diotima.models.folders import TINY
+from diotima.prompt import load_prompt
 
 PROBLEM = {"problem": "Tom has 3: boxes of 4.", "answer": "12", "solution": "3 * 4 = 12"}
 
@@ -48,11 +50,32 @@ def test_with_a_problem_the_prompt_is_filled_as_in_a_lesson(export):
     assert "REQUIRES" not in text
 
 
+def test_a_tutor_that_thinks_is_told_so_here_too(export, tmp_path, capsys):
+    shutil.copytree(TINY, tmp_path / "model")
+    remember_part(tmp_path / "model", Part("tutor/tiny", "solution", "allowed"))
+    _, text = export(str(tmp_path / "model"), **PROBLEM)
+    told = load_prompt("tutor/thinking/allowed").text
+    assert told in text
+    assert told in (tmp_path / "tutor/prompt.md").read_text()
+    assert "began with <think>" not in capsys.readouterr().out
+    remember_part(tmp_path / "model", Part("tutor/tiny", "solution", "forced"))
+    shutil.rmtree(tmp_path / "tutor")
+    export(str(tmp_path / "model"), **PROBLEM)
+    assert "began with <think> in lessons, and Ollama does not write that" in capsys.readouterr().out
+
+
 def test_another_prompt_may_be_taken_but_none_that_sees_more(export):
     _, text = export(problem="What is 3 * 4?", tutor_prompt="tutor/socratic", tutor_sees="question")
     assert 'SYSTEM """You tutor one student, who works on this problem:\n\nWhat is 3 * 4?\n' in text
     with pytest.raises(PromptError, match="sees the question only"):
         export(**PROBLEM, tutor_sees="question")
+
+
+def test_a_model_without_its_configuration_is_one_sentence(export, tmp_path):
+    shutil.copytree(TINY, tmp_path / "model")
+    (tmp_path / "model/config.json").unlink()
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        export(str(tmp_path / "model"))
 
 
 def test_what_the_prompt_lacks_is_asked_for(export):
@@ -89,4 +112,11 @@ def test_what_a_modelfile_cannot_say_is_refused(system):
 
 
 def test_stop_texts_are_quoted():
-    assert 'PARAMETER stop "<\\"end\\">"\n' in modelfile(None, "", ['<"end">'], 1.0, 512, "a title")
+    ends = ['<"end">', "\\end"]  # there are no escapes in a Modelfile
+    assert 'PARAMETER stop "<"end">"\nPARAMETER stop "\\end"\n' in modelfile(None, "", ends, 1.0, 512, "a title")
+
+
+def test_signs_that_ollama_drops_are_refused():
+    with pytest.raises(SettingsError, match=r"holds U\+00A0 \(NO-BREAK SPACE\), which Ollama drops"):
+        modelfile(None, "10\u00a0000 pears", [], 1.0, 512, "a title")
+    assert "a\tb\n\N{COMBINING ACUTE ACCENT}\U0001f600" in modelfile(None, "a\tb\n\u0301\U0001f600", [], 1.0, 512, "t")

@@ -104,6 +104,20 @@ def test_another_reply_is_told_with_both_log_probabilities(local):
     assert [tie.place for tie in tied.ties] == [2]
 
 
+def test_what_is_no_number_and_what_says_nothing_is_a_difference(local):
+    broken = load_local(TINY, "tiny")
+    broken.model.model.norm.weight.data.fill_(float("nan"))
+    (found,) = compare(FIRST, broken, Faithful(local), 8, 1e9)
+    assert (found.difference.what, found.difference.place) == ("reply", 0)
+
+    class Mute(Faithful):
+        def complete(self, body):
+            return super().complete(body) | {"tokens": []}
+
+    (found,) = compare(FIRST, local, Mute(local), 8, 1e9)
+    assert (found.difference.what, found.difference.there) == ("reply", "none")
+
+
 def test_a_server_that_does_not_know_the_end_is_found_out(local):
     class GoesOn(Faithful):
         def complete(self, body):

@@ -145,6 +145,7 @@ def test_work_is_done_ahead_and_told_in_order() -> None:
         (lambda data: data.replace(b"[0,12]", b"[4,12]"), "places a where it cannot lie"),
         (lambda data: data.replace(b'"shape"', b'"shap_"'), "its header cannot be read"),
         (lambda data: data.replace(b'{"a"', b'{{"a'), "its header cannot be read"),
+        (lambda data: _framed(data[8:-12].decode().encode("utf-16-le"), data[-12:]), "its header cannot be read"),
     ],
 )
 def test_a_file_that_is_no_safetensors_is_one_sentence(damage, sentence: str, tmp_path: Path) -> None:
@@ -154,6 +155,10 @@ def test_a_file_that_is_no_safetensors_is_one_sentence(damage, sentence: str, tm
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ModelError, match=sentence):
         open_tensors(path)
+
+
+def _framed(header: bytes, data: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header + data
 
 
 def _one_tensor(folder: Path) -> bytes:

@@ -195,6 +195,9 @@ def test_folders_that_do_not_do_are_one_sentence(base: Path, tuned: Path, tmp_pa
     (pickled / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"has no \*.safetensors, only pytorch_model.bin, which may hold code"):
         made(base, pickled, tmp_path / "diff")
+    (pickled / "pytorch_model.bin").unlink()
+    with pytest.raises(ModelError, match=r"has no \*.safetensors$"):
+        made(base, pickled, tmp_path / "diff")
     with pytest.raises(ModelError, match="has no weights on this machine"):
         made(base, tmp_path / "nowhere", tmp_path / "diff")
     stranger = write(tmp_path / "stranger", {"other": torch.ones(3)})
@@ -202,10 +205,68 @@ def test_folders_that_do_not_do_are_one_sentence(base: Path, tuned: Path, tmp_pa
         made(base, stranger, tmp_path / "diff")
     with pytest.raises(RunError, match="exists already; choose a new folder"):
         made(base, tuned, base)
+    index = tuned / "model.safetensors.index.json"
+    for odd in ("[]", '{"weight_map": {"a": 1}}', '{"weight_map": []}'):
+        with pytest.raises(ModelError, match=r"index\.json cannot be read"):
+            made(
+                base,
+                write(tmp_path / f"odd{len(odd)}", weights(), **{index.name.replace(".", "_dot_"): odd}),
+                tmp_path / "diff",
+            )
     (tuned / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(ModelError, match=r"places layer.weight in model-00002.*was the download cut off"):
         made(base, tuned, tmp_path / "diff")
     assert not [*tmp_path.glob("diff*")]
+
+
+def test_the_folder_of_a_run_is_no_model(tuned: Path, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.db").write_text("all that was said")
+    tuned.rename(tmp_path / "run" / "model")
+    with pytest.raises(ModelError, match=r"run is no model's folder, but .*run/model is; give that"):
+        made(base, tmp_path / "run", tmp_path / "diff")
+
+
+def test_no_name_and_links_are_no_new_folder(
+    base: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    for name in ("nowhere", "link"):
+        with pytest.raises(RunError, match="exists already"):
+            made(base, tuned, tmp_path / name)
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(RunError, match=r"^\. is no new folder; give it a name$"):
+        made(base, tuned, Path("."))
+
+
+def test_what_is_no_difference_is_one_sentence(base: Path, tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="file is no weight difference"):
+        recovered(base, tmp_path / "file", tmp_path / "out")
+    (tmp_path / "odd" / "diff.json").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"diff\.json cannot be read"):
+        recovered(base, tmp_path / "odd", tmp_path / "out")
+    diff = made(base, tuned, tmp_path / "diff")
+    manifest = json.loads((diff / "diff.json").read_text())
+    manifest["files"]["adapter_model.bin"] = manifest["files"]["config.json"]
+    (diff / "diff.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="may hold code"):
+        recovered(base, diff, tmp_path / "out")
+
+
+def test_weights_without_a_number_have_a_difference(tmp_path: Path) -> None:
+    under, tuned = write(tmp_path / "base", {"a": torch.ones(0)}), write(tmp_path / "tuned", {"a": torch.ones(0)})
+    assert digests(recovered(under, made(under, tuned, tmp_path / "diff"), tmp_path / "out")) == digests(tuned)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    before = {"a": torch.ones(300), "a:scale": torch.ones(3)}
+    under, after = write(tmp_path / "base", before), write(tmp_path / "tuned", moved(before))
+    with pytest.raises(ModelError, match="two tensors would be called a:scale: use --precision exact"):
+        made(under, after, tmp_path / "diff", precision="int8")
+    assert digests(recovered(under, made(under, after, tmp_path / "diff"), tmp_path / "out")) == digests(after)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from training.weight_folders import digests, made, recovered, write
 
@@ -87,6 +89,18 @@ def test_a_lora_is_merged_with_one_rounding(lora: Path, tmp_path: Path, capsys: 
     check_merged(tmp_path / "out", lora)
 
 
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    lora: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **named: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", full)
+    assert main(["weights", "merge", str(lora), "--out", str(tmp_path / "out")]) == 2
+    assert "No space left on device (os error 28)), and nothing of them is left; make room" in capsys.readouterr().err
+    assert not [*tmp_path.glob("out*")]
+
+
 def test_a_lora_over_a_lora_is_merged_with_it(lora: Path, tmp_path: Path) -> None:
     second = adapter(tmp_path / "second", LORA, lora)
     (second / "judges.json").write_text('{"judges": ["openai/gpt-4o"]}')
@@ -101,6 +115,26 @@ def test_a_lora_over_a_lora_is_merged_with_it(lora: Path, tmp_path: Path) -> Non
     assert after.dtype == torch.bfloat16
     assert torch.allclose(after.float(), once + twice - base, atol=2e-3)
     assert not torch.allclose(after.float(), once, atol=2e-3)
+
+
+def test_an_adapter_over_an_adapter_has_no_difference_from_the_root(lora: Path, tmp_path: Path) -> None:
+    second = adapter(tmp_path / "second", LORA, lora)
+    with pytest.raises(ModelError, match="was trained beside other weights"):  # the first would be lost
+        made(Path("tiny"), second, tmp_path / "diff")
+
+
+@pytest.mark.parametrize("end", ["embed_tokens", "lm_head"])
+def test_a_lora_on_one_of_two_tied_layers_leaves_the_other_as_it_was(end: str, tmp_path: Path) -> None:
+    folder = adapter(tmp_path / "lora", peft.LoraConfig(r=2, lora_alpha=64, target_modules=[end]))
+    ids = torch.tensor([[5, 9, 33, 12, 7]])
+    base = transformers.AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32)
+    plain = base(input_ids=ids).logits
+    trained = peft.PeftModel.from_pretrained(base, folder)(input_ids=ids).logits
+    assert torch.allclose(load_local(folder, "lora").model(input_ids=ids).logits, trained, atol=1e-3)
+    assert main(["weights", "merge", str(folder), "--out", str(tmp_path / "out")]) == 0
+    merged = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    away = (merged(input_ids=ids).logits - trained).abs().max()
+    assert away < 0.2 * (plain - trained).abs().max()
 
 
 def test_the_difference_of_an_adapter_is_the_adapter(lora: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -137,6 +171,8 @@ def test_only_a_lora_is_merged(prefix: Path, tmp_path: Path, capsys: Captured) -
     assert "is an adapter of the kind PREFIX_TUNING; only a LoRA can be merged" in capsys.readouterr().err
     assert main(["weights", "merge", "tiny", "--base", "tiny", "--out", str(tmp_path / "out")]) == 2
     assert "is no adapter: it has no adapter_config.json" in capsys.readouterr().err
+    assert main(["weights", "merge", "tiny", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("diotima: tiny is no adapter: ")
     assert not [*tmp_path.glob("out*")]
 
 
@@ -153,12 +189,17 @@ def test_an_adapter_over_other_weights_is_refused(lora: Path, tmp_path: Path, ca
     config = transformers.AutoConfig.from_pretrained(TINY, intermediate_size=64)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "narrow")
     capsys.readouterr()
-    assert (
-        main(["weights", "merge", str(lora), "--base", str(tmp_path / "narrow"), "--out", str(tmp_path / "out")]) == 2
-    )
-    assert f"the adapter in {lora} cannot be loaded (" in capsys.readouterr().err
+    own = shutil.copytree(lora, tmp_path / "own")
+    merge = ["weights", "merge", str(own), "--base", str(tmp_path / "narrow"), "--out", str(tmp_path / "out")]
+    assert main(merge) == 2
+    assert "was trained beside other weights" in capsys.readouterr().err
+    (own / "base.json").unlink()  # an adapter that does not tell
+    assert main(merge) == 2
+    assert f"the adapter in {own} cannot be loaded (" in capsys.readouterr().err
     with pytest.raises(ModelError, match="is an adapter; the base is the whole model under it"):
         made(lora, lora, tmp_path / "diff2")
+    with pytest.raises(ModelError, match="was trained beside other weights"):
+        made(wrong, lora, tmp_path / "diff2")
     with pytest.raises(ModelError, match="leave out --precision"):
         made(Path("tiny"), lora, tmp_path / "diff2", precision="int8")
     assert not [*tmp_path.glob("out*")]

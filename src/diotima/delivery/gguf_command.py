@@ -14,8 +14,11 @@ from typing import Any, Literal
 
 from diotima import settings as base
 from diotima.delivery.llama_cpp import LlamaCpp, converted, quantized
-from diotima.delivery.whole_model import weights_under, whole_model
+from diotima.delivery.whole_model import whole_model
 from diotima.errors import ModelError, RunError
+from diotima.runs.export import sync
+from diotima.training.merging import weights_under
+from diotima.training.weight_folder import open_folder
 
 Type = Literal[
     "f32", "f16", "bf16", "q8_0",
@@ -63,7 +66,7 @@ def write_gguf(settings: GgufSettings, out: Path) -> dict[str, Any]:
     """Write the file, whole or not at all; returns ``out``, ``type``, ``bytes`` and ``notes``, which are sentences."""
     if out.exists():
         raise RunError(f"{out} is there already; remove it, or choose another place")
-    weights = {name: place.shape for name, (_, place) in weights_under(settings.model).tensors().items()}
+    weights = {name: place.shape for name, (_, place) in weights_under(open_folder(settings.model)).tensors().items()}
     notes, count = fitting(weights, settings.type), sum(map(math.prod, weights.values()))
     found = LlamaCpp(settings.llama_cpp)
     found.converter()  # what is missing is told before an adapter is merged
@@ -79,6 +82,7 @@ def write_gguf(settings: GgufSettings, out: Path) -> dict[str, Any]:
             else:
                 size = count * {"f32": 4, "q8_0": 1}.get(settings.type, 2)
                 converted(found, folder.resolve(), part, settings.type, size)
+            sync(part)
             part.rename(out)
         finally:
             part.unlink(missing_ok=True)

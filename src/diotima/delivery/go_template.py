@@ -76,7 +76,15 @@ def go_template(render: Render, chats: Mapping[str, Sequence[Message]], begin: s
     }
     # Braces would be Go's own, and three quotes the end of what the Modelfile says.
     unsayable = any(sign in text for text in between.values() for sign in ("{{", "}}", '"""'))
-    return None if unsayable else Pieces(between).go()
+    braces = any(text.endswith("{") or text.startswith("}") for text in between.values())  # beside Go's own two
+    if unsayable or braces or not all(map(can_be_read, "".join(between.values()))):
+        return None
+    return Pieces(between).go()
+
+
+def can_be_read(sign: str) -> bool:
+    """Whether Ollama keeps this sign of a Modelfile: it drops what Go does not print, a no-break space for one."""
+    return sign.isprintable() or sign in "\n\r\t"
 
 
 def found_pieces(render: Render) -> Pieces:

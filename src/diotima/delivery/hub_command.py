@@ -9,11 +9,14 @@ uploaded until somebody says that they have looked (``--checked``). The token is
 HF_TOKEN in the environment.
 """
 
+import glob
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+import pydantic
 
 from diotima import settings as base
 from diotima.classroom.casting import TutorSettings, part_of
@@ -24,7 +27,7 @@ from diotima.models.folders import TINY
 from diotima.reports.collect import collect
 from diotima.reports.tables import plain
 from diotima.runs.manifest import read_json, write_text
-from diotima.training.merging import base_of
+from diotima.training.merging import adapter_config
 from diotima.training.weight_folder import WeightFolder, open_folder
 
 CARD = "README.md"
@@ -56,6 +59,25 @@ class Settings(base.Settings):
     """Write the card, and upload nothing."""
 
 
+class _Interval(pydantic.BaseModel):
+    n: int
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class _Tutor(pydantic.BaseModel):
+    tutor: str
+    lessons: int
+    measures: dict[str, _Interval]
+
+
+class _Report(pydantic.BaseModel):
+    """What a card needs of report.json, which may have been written by hand."""
+
+    tutors: Annotated[list[_Tutor], pydantic.Field(min_length=1)]
+
+
 class Hub(Protocol):
     """What is used of huggingface_hub's HfApi."""
 
@@ -65,6 +87,10 @@ class Hub(Protocol):
 
     def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any:
         """Make a repository."""
+        ...
+
+    def repo_info(self, repo_id: str) -> Any:
+        """What there is to know of a repository; ``private``: whether only its organisation sees it."""
         ...
 
     def upload_file(self, *, path_or_fileobj: str, path_in_repo: str, repo_id: str, commit_message: str) -> Any:
@@ -114,18 +140,24 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def publish(hub: Hub, name: str, folder: Path, card: Path, files: Sequence[str], private: bool) -> None:
     """Upload the card and then the files, so that no weights stand anywhere without it. Raises ModelError."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    import httpx2
+    from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 
     try:
         hub.whoami()
         hub.create_repo(name, private=private, exist_ok=True)
+        if private and not hub.repo_info(name).private:  # one that is there already stays as it is
+            raise ModelError(f"{name} is there already and everybody can see it: give --public, or another --name")
         hub.upload_file(path_or_fileobj=str(card), path_in_repo=CARD, repo_id=name, commit_message="Model card")
         hub.upload_folder(
-            folder_path=str(folder), repo_id=name, allow_patterns=list(files), commit_message="Weights and tokenizer"
+            folder_path=str(folder),
+            repo_id=name,
+            allow_patterns=[glob.escape(file) for file in files],
+            commit_message="Weights and tokenizer",
         )
     except LocalTokenNotFoundError:
         raise ModelError("nobody is logged in to the hub: hf auth login, or set HF_TOKEN in the environment") from None
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (httpx2.HTTPError, HFValidationError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"{name}: the hub does not take it ({reason}); the same command goes on") from None
 
@@ -133,16 +165,26 @@ def publish(hub: Hub, name: str, folder: Path, card: Path, files: Sequence[str],
 def figures_of(path: Path) -> list[Mapping[str, Any]]:
     """The figures of every tutor of a run, a folder of runs or a report.json. Raises RunError if there are none."""
     told = plain(collect(path, pairs=())) if path.is_dir() else read_json(path)
-    tutors = told.get("tutors")
-    if not isinstance(tutors, list) or not tutors:
-        raise RunError(f"scores = {path}: there are no figures of tutors in it; give a run, or report.json")
+    try:
+        _Report.model_validate(told)
+    except pydantic.ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise RunError(
+            f"scores = {path}: there are no figures of tutors in it ({where}); give a run, or report.json"
+        ) from None
+    tutors: list[Mapping[str, Any]] = told["tutors"]
     return tutors
 
 
 def _of_model(facts: Facts, folder: WeightFolder) -> Iterator[str]:
     if not facts.licence:
         yield f"no licence is given for the model (its base, {facts.origin.base}, has one of its own): --licence ID"
-    if folder.is_adapter and Path(base := base_of(folder.path)).is_dir():
+    if not folder.is_adapter:
+        return
+    base = adapter_config(folder.path)["base_model_name_or_path"]
+    if not base or not isinstance(base, str):
+        yield "it is an adapter that does not say over which model"
+    elif base != "tiny" and Path(base).is_dir():
         yield f"it is an adapter over {base}, which others do not have; merge the two: diotima weights merge"
 
 

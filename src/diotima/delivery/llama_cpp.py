@@ -23,8 +23,10 @@ from diotima.errors import ModelError
 from diotima.progress import Progress
 
 START_SECONDS = 120.0
+_SLOW_DISK = 50e6  # bytes a second; a server reads its file before it answers
 _SOURCES = "clone https://github.com/ggml-org/llama.cpp and give its folder: --llama-cpp FOLDER"
 _ERROR = re.compile(r"[\d.]+ E (.+)")  # as llama.cpp's programs mark it
+_BAR = "%|"  # in the lines of a bar that shows how far a program is
 _BUILD = "cmake -B build && cmake --build build --target"
 
 
@@ -118,7 +120,7 @@ def served(found: LlamaCpp, gguf: Path, context: int) -> Iterator[str]:
             stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            if not _answers(process, f"{url}/health"):
+            if not _answers(process, f"{url}/health", START_SECONDS + gguf.stat().st_size / _SLOW_DISK):
                 raise ModelError(f"llama-server does not start with {gguf}: {_words(said) or 'it says nothing'}")
             yield url
         finally:
@@ -128,13 +130,14 @@ def served(found: LlamaCpp, gguf: Path, context: int) -> Iterator[str]:
 def _words(said: IO[bytes]) -> str:
     """Why a program failed: the first line in which its log has an error, else its last line."""
     said.seek(0)
-    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line and _BAR not in line]
     errors = [found[1] for line in lines if (found := _ERROR.match(line))]
     return (errors or lines or [""])[0 if errors else -1][:300]
 
 
-def _answers(process: "subprocess.Popen[bytes]", page: str) -> bool:
-    opener, deadline = build_opener(ProxyHandler({})), time.monotonic() + START_SECONDS
+def _answers(process: "subprocess.Popen[bytes]", page: str, seconds: float) -> bool:
+    opener, deadline = build_opener(ProxyHandler({})), time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with opener.open(page, timeout=5):

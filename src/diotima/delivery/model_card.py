@@ -12,7 +12,6 @@ from typing import Any
 
 from diotima.classroom.casting import Part
 from diotima.delivery.provenance import Data, Provenance
-from diotima.prompt import load_prompt
 from diotima.reports.measures import MEASURES
 from diotima.reports.tables import value_text
 from diotima.runs.manifest import timestamp, versions
@@ -70,7 +69,7 @@ def _front_matter(facts: Facts) -> str:
     base = facts.origin.base
     values: dict[str, Any] = {"license": facts.licence or UNKNOWN, "pipeline_tag": "text-generation"}
     values["library_name"] = "peft" if facts.is_adapter else "transformers"
-    if base.startswith("hf/") and not base.removeprefix("hf/").startswith((".", "/", "~")):
+    if facts.origin.steps and base.startswith("hf/") and facts.origin.base_is_public:
         values["base_model"] = base.removeprefix("hf/")
     methods = [str(step.manifest["stage"]).removeprefix("train ") for step in facts.origin.steps]
     values["tags"] = ["tutoring", "education", "diotima", *dict.fromkeys(methods)]
@@ -81,19 +80,18 @@ def _front_matter(facts: Facts) -> str:
 def _what(facts: Facts) -> str:
     kind = "An adapter of a language model" if facts.is_adapter else "A language model"
     stages = [str(step.manifest["stage"]) for step in facts.origin.steps]
-    base = facts.origin.base or "a model that is not named"
+    base = _base(facts.origin) or "a model that is not named"
     how = f", made of {base} by {', then '.join(f'`{stage}`' for stage in stages)}" if stages else ""
     return f"{kind} that tutors{how}. {MARK} {versions().get('diotima', '')} on {timestamp()}."
 
 
 def _usage(facts: Facts) -> str:
-    prompt = load_prompt(facts.part.prompt)
-    quoted = "\n".join(f"> {line}".rstrip() for line in prompt.text.splitlines())
+    quoted = "\n".join(f"> {line}".rstrip() for line in facts.part.load().text.splitlines())
     return (
         f"    diotima chat --tutor hf/{facts.name} --problems problems.jsonl --problem 1\n\n"
         "Every chat begins with this system message, in which `{{...}}` is filled for the problem at hand "
-        f"(`{facts.part.prompt}`; the tutor sees the {facts.part.sees}). The tutor is the assistant, the student the "
-        f"user.\n\n{quoted}"
+        f"(`{_placeless(facts.part.prompt)}`; the tutor sees the {facts.part.sees}). The tutor is the assistant, the "
+        f"student the user.\n\n{quoted}"
     )
 
 
@@ -118,7 +116,14 @@ def _placeless(value: Any) -> Any:
         return {name: _placeless(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_placeless(inner) for inner in value]
-    return f".../{Path(value).name}" if isinstance(value, str) and Path(value).is_absolute() else value
+    if isinstance(value, str) and value.removeprefix("hf/").startswith(("/", "~")):
+        return f".../{Path(value).name}"
+    return value
+
+
+def _base(origin: Provenance) -> str:
+    """The base's name, without where it lies here."""
+    return origin.base if origin.base_is_public or not origin.base else f".../{Path(origin.base).name}"
 
 
 def _data(facts: Facts) -> str:
@@ -128,10 +133,12 @@ def _data(facts: Facts) -> str:
         lines.append(f"| {_cell(one.source) or 'not told'} | {count} | {one.licence} | {one.training} |")
     if len(lines) == 2:
         lines = ["Not known."]
-    words = sorted({model for one in facts.origin.data for model in one.words_of})
+    words = sorted({_placeless(model) for one in facts.origin.data for model in one.words_of})
     if words:
         lines += ["", f"Words in it were written by {', '.join(words)}, whose terms may say more."]
-    lines += ["", f"What {facts.origin.base or 'its base'} was trained on, its own card says."]
+    if facts.origin.steps:
+        says = "its own card says" if facts.origin.base_is_public else "is not known here"
+        lines += ["", f"What {_base(facts.origin) or 'its base'} was trained on, {says}."]
     return "\n".join(lines)
 
 
@@ -147,7 +154,7 @@ def _scores(facts: Facts) -> str:
     ]
     for tutor in facts.tutors:
         cells = [_interval(name, tutor.get("measures", {}).get(name)) for name in names]
-        lines.append(f"| {_cell(str(tutor['tutor']))} | {tutor['lessons']:,} | {' | '.join(cells)} |")
+        lines.append(f"| {_cell(_placeless(tutor['tutor']))} | {tutor['lessons']:,} | {' | '.join(cells)} |")
     lines += ["", *(f"- {MEASURES[name].title}: {MEASURES[name].meaning}" for name in names)]
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ problem. Given one, the Modelfile has the prompt as its SYSTEM, filled for this 
 has no SYSTEM, and whoever asks sends the prompt, filled, as the system message of every chat, as `diotima` itself does.
 """
 
-import json
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,17 @@ from pydantic import NonNegativeFloat, PositiveInt
 from diotima.chat.problem import in_words
 from diotima.classroom.casting import Part, TutorSettings, part_of
 from diotima.classroom.roles import Sees
+from diotima.classroom.thinking import begins
 from diotima.delivery.chats import as_tutor, chats
 from diotima.delivery.gguf_command import GgufSettings, write_gguf
-from diotima.delivery.go_template import go_template
+from diotima.delivery.go_template import can_be_read, go_template
 from diotima.delivery.parity import rendered
-from diotima.delivery.whole_model import weights_under
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
 from diotima.models.folders import model_folder
-from diotima.prompt import load_prompt
-from diotima.runs.manifest import write_text
-from diotima.training.weight_folder import whole_folder
+from diotima.runs.manifest import read_json, write_text
+from diotima.training.merging import weights_under
+from diotima.training.weight_folder import open_folder, whole_folder
 
 if TYPE_CHECKING:
     from diotima.models.template import ChatFormat
@@ -71,11 +71,11 @@ def run(settings: Settings) -> dict[str, Any]:
 
     folder, out = model_folder(settings.model), settings.out
     part = part_of(folder, TutorSettings(tutor_prompt=settings.tutor_prompt, tutor_sees=settings.tutor_sees))
-    prompt, system = load_prompt(part.prompt), system_of(settings, part)
-    context = settings.context or min(LONGEST, _made_for(weights_under(settings.model).path))
+    prompt, system = part.load(), system_of(settings, part)
+    context = settings.context or min(LONGEST, _made_for(weights_under(open_folder(settings.model)).path))
     tokenizer = load_tokenizer(folder, settings.model)
-    begins = tokenizer.bos_token and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
-    begin = str(tokenizer.bos_token) if begins else ""
+    opened = tokenizer.bos_token and tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
+    begin = str(tokenizer.bos_token) if opened else ""
     # What a template says about today would be written down for good.
     dated = "strftime_now" in str(tokenizer.chat_template)
     template = None if dated else go_template(lambda messages: rendered(tokenizer, messages), chats(part), begin)
@@ -87,7 +87,7 @@ def run(settings: Settings) -> dict[str, Any]:
         told = write_gguf(settings, whole / GGUF)
         write_text(whole / PROMPT, prompt.text + "\n")
         write_text(whole / MODELFILE, text)
-    for note in (*told["notes"], *_notes(template, system, prompt.placeholders)):
+    for note in (*told["notes"], *_notes(template, system, prompt.placeholders, begins(part.thinking))):
         print(f"Note: {note}.")
     print(f"To make the model: ollama create {out.resolve().name} -f {out / MODELFILE}")
     return {**told, "out": str(out), "template": template is not None, "system": bool(system), "context": context}
@@ -97,6 +97,9 @@ def modelfile(template: str | None, system: str, ends: list[str], temperature: f
     """The text of a Modelfile beside its GGUF file. Raises SettingsError for a system message that it cannot hold."""
     if '"""' in system or system.endswith('"'):
         raise SettingsError('the tutor\'s prompt holds """ or ends with ", which a Modelfile cannot say; change it')
+    if dropped := next((sign for sign in system if not can_be_read(sign)), None):
+        called = f"U+{ord(dropped):04X} ({unicodedata.name(dropped, 'a control character')})"
+        raise SettingsError(f"the tutor's prompt holds {called}, which Ollama drops from a Modelfile; change it")
     lines = [f"# {title}.", f"FROM ./{GGUF}"]
     if template is None:
         lines += ["# The chat template is the one inside of the GGUF file.", f"REQUIRES {EMBEDDED}"]
@@ -104,7 +107,8 @@ def modelfile(template: str | None, system: str, ends: list[str], temperature: f
         lines += [f'TEMPLATE """{template}"""']
     if system:
         lines += [f'SYSTEM """{system}"""']
-    lines += [f"PARAMETER stop {json.dumps(end, ensure_ascii=False)}" for end in ends]
+    # A Modelfile has no escapes: only the first and the last quote count.
+    lines += [f'PARAMETER stop "{end}"' for end in ends]
     lines += [f"PARAMETER temperature {temperature:g}", f"PARAMETER num_ctx {context}"]
     # Ollama cuts what is unlikely off a model's distribution unless it is told not to; here nothing does.
     lines += ["PARAMETER top_k 0", "PARAMETER top_p 1", "PARAMETER min_p 0", "PARAMETER repeat_penalty 1"]
@@ -113,7 +117,7 @@ def modelfile(template: str | None, system: str, ends: list[str], temperature: f
 
 def system_of(settings: Settings, part: Part) -> str:
     """The tutor's prompt, filled for the problem of the settings; "" where it needs one and there is none."""
-    prompt = load_prompt(part.prompt)
+    prompt = part.load()
     if not settings.problem.strip():
         return "" if prompt.placeholders - {"name"} else as_tutor(part, Dialogue(in_words("")))[0].content
     problem = in_words(settings.problem, settings.answer, settings.solution)
@@ -126,8 +130,12 @@ def system_of(settings: Settings, part: Part) -> str:
     return as_tutor(part, Dialogue(problem))[0].content
 
 
-def _notes(template: str | None, system: str, placeholders: frozenset[str]) -> list[str]:
+def _notes(template: str | None, system: str, placeholders: frozenset[str], begin: str) -> list[str]:
     notes = []
+    if begin:
+        notes.append(
+            f"every reply of this tutor began with {begin} in lessons, and Ollama does not write that before it"
+        )
     if not system:
         uses = ", ".join(f"{{{{{name}}}}}" for name in sorted(placeholders))
         notes.append(
@@ -149,6 +157,5 @@ def _ends(chat_format: "ChatFormat") -> list[str]:
 
 
 def _made_for(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    told = config.get("max_position_embeddings")
+    told = read_json(folder / "config.json").get("max_position_embeddings")
     return told if isinstance(told, int) else LONGEST

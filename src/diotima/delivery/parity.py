@@ -80,6 +80,8 @@ class LlamaServer:
             with opener.open(request, timeout=SECONDS) as response:
                 told = json.load(response)
         except HTTPError as error:
+            if error.code in (401, 403):
+                raise ModelError(f"{self.url} asks for a key (HTTP {error.code}): start it without --api-key") from None
             if error.code == 404:
                 raise ModelError(f"{self.url} has no page {path}: is it llama-server?") from None
             return None
@@ -161,6 +163,8 @@ def _reply(
     if answer is None or not isinstance(answer.get("tokens"), list):
         return Difference("reply", 0, "", "(refuses to reply)"), 0, ()
     said = [int(token) for token in answer["tokens"]]
+    if not said:  # the end of a turn is a token, too
+        return Difference("reply", 0, "a token", "none"), 0, ()
     told = [entry.get("logprob") for entry in answer.get("completion_probabilities", [])]
     with torch.inference_mode():
         row = torch.tensor([ids + said], device=local.model.device)
@@ -180,7 +184,7 @@ def _reply(
             f"{_tokens(local, [best])} at {mine:.4f}",
             f"{_tokens(local, [token])} at {other:.4f} here{there}",
         )  # fmt: skip
-        if mine - other > tolerance:
+        if not mine - other <= tolerance:  # so that what is no number is a difference
             return found, place, tuple(ties)
         ties.append(found)
     if answer.get("stop_type") == "eos" and said and said[-1] not in local.format.end_ids:

@@ -67,8 +67,18 @@ class Provenance:
         """All that it was trained on, what stands in two steps once."""
         return tuple(dict.fromkeys(one for step in self.steps for one in step.data))
 
+    @property
+    def base_is_public(self) -> bool:
+        """Whether others can have the base by its name: the package's own, or one on the hub."""
+        place = self.base.removeprefix("hf/")
+        return self.base == "tiny" or (place != self.base and not _is_place(place))
+
     def concerns(self, more: tuple[Data, ...] = ()) -> Iterator[str]:
-        """A sentence for every set whose licence forbids this model to be passed on, or is not known."""
+        """A sentence for all that it learned from whose licence forbids to pass it on, or is not known."""
+        if not self.steps and not more:
+            yield "no run tells on what it was trained: name the run with --run, or its sets with --data"
+        if self.steps and not self.base_is_public:
+            yield f"no run tells on what {self.base or 'its base'} was trained"
         for source in dict.fromkeys(one.source for one in (*self.data, *more)):
             one = Data(source)
             words = one.licence.lower().replace("-", " ").split()
@@ -97,10 +107,16 @@ def provenance(model: str, run: Path | None = None) -> Provenance:
 def made_by(model: str) -> Path | None:
     """The run in whose folder a model lies, None if it lies in none."""
     try:
-        above = model_folder(model).resolve().parent if not model.startswith("hf/") else None
+        place = model.removeprefix("hf/") if model.startswith("hf/") else str(model_folder(model))
+        above = Path(place).expanduser().resolve().parent if _is_place(place) else None
     except DiotimaError:
         return None
     return above if above is not None and (above / FILE).is_file() else None
+
+
+def _is_place(name: str) -> bool:
+    """Whether this is a folder's name, and none on the hub."""
+    return name.startswith((".", "/", "~")) or Path(name).is_dir()
 
 
 def _data(settings: Mapping[str, Any]) -> Iterator[Data]:
@@ -147,8 +163,8 @@ def _of_pairs(path: Path) -> Iterator[Data]:
 def _of_problems(settings: Mapping[str, Any], unit: str) -> Iterator[Data]:
     named = {name: settings[name] for name in ("problems", "split", "columns") if settings.get(name)}
     # Over the network nothing is read for a card, and a file has no splits.
-    if not Path(named["problems"]).exists():
-        yield Data(str(named["problems"]))
+    if not Path(told := str(named["problems"])).exists():
+        yield Data(Path(told).name if _is_place(told) else told)
         return
     if Path(named["problems"]).is_file():
         named.pop("split", None)

@@ -9,14 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diotima.training.merging import base_of, merge_adapter
-from diotima.training.weight_folder import WeightFolder, open_folder
-
-
-def weights_under(name: str) -> WeightFolder:
-    """Where the weights of a model lie: its own folder, or that of the base under an adapter. Raises ModelError."""
-    folder = open_folder(name)
-    return open_folder(base_of(folder.path)) if folder.is_adapter else folder
+from diotima.models.adapted import base_of
+from diotima.training.merging import merge_adapter
+from diotima.training.weight_folder import open_folder
 
 
 @contextmanager
@@ -30,5 +25,5 @@ def whole_model(name: str, work: Path) -> Iterator[Path]:
         yield folder.path
         return
     with tempfile.TemporaryDirectory(prefix=".merged.", dir=work) as merged:
-        merge_adapter(folder.path, weights_under(name), Path(merged))
+        merge_adapter(folder.path, open_folder(str(base_of(folder.path, name))), Path(merged))
         yield Path(merged)

@@ -41,6 +41,8 @@ def base_of(folder: Path, name: str) -> Path:
 
     Raises ModelError if there is no such base, or if it is no longer the one beside which the adapter was trained.
     """
+    if not is_adapter(folder):
+        raise ModelError(f"{name} is no adapter: {folder} has no {ADAPTER_FILE}")
     base = _read(folder / ADAPTER_FILE, name).get(_BASE)
     if not base or not isinstance(base, str):
         raise ModelError(f"{name}: {folder / ADAPTER_FILE} names no base; write its name there as {_BASE}")
@@ -51,14 +53,20 @@ def base_of(folder: Path, name: str) -> Path:
             f"{name}: {folder} holds an adapter, and its base cannot be had ({error}); "
             f"put it back, or write where it is into {ADAPTER_FILE} as {_BASE}"
         ) from None
-    if (folder / BASE_FILE).is_file():
-        trained_beside = _read(folder / BASE_FILE, name).get("fingerprint")
-        if trained_beside != (there := weights_fingerprint(found)):
-            raise ModelError(
-                f"{name}: {folder} holds an adapter that was trained beside other weights ({trained_beside}) than "
-                f"those in {found} ({there}); put its base back, or write where it is into {ADAPTER_FILE} as {_BASE}"
-            )
+    refuse_other_weights(folder, found, name)
     return found
+
+
+def refuse_other_weights(folder: Path, base: Path, name: str) -> None:
+    """Raise ModelError if the adapter in ``folder`` notes that it was trained beside others than those in ``base``."""
+    if not (folder / BASE_FILE).is_file():
+        return
+    trained_beside = _read(folder / BASE_FILE, name).get("fingerprint")
+    if trained_beside != (there := weights_fingerprint(base)):
+        raise ModelError(
+            f"{name}: {folder} holds an adapter that was trained beside other weights ({trained_beside}) than "
+            f"those in {base} ({there}); put its base back, or write where it is into {ADAPTER_FILE} as {_BASE}"
+        )
 
 
 def with_adapter(base: "PreTrainedModel", folder: Path, name: str) -> "PreTrainedModel":
@@ -85,10 +93,29 @@ def with_adapter(base: "PreTrainedModel", folder: Path, name: str) -> "PreTraine
     if kind == PeftType.PREFIX_TUNING:
         prefixed: PreTrainedModel = adapted
         return prefixed
+    _untie(adapted)
     merged: Any = adapted.merge_and_unload()
     merged.name_or_path = str(folder)  # what an adapter that is trained beside it has for its base
     model: PreTrainedModel = merged.requires_grad_(True)
     return model
+
+
+def _untie(adapted: Any) -> None:
+    """Give the output weights of its own where they are the embedding's and a LoRA changes one of the two.
+
+    It was trained beside the one only; added to weights that both share, it would change the other as well.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    model = adapted.get_base_model()
+    embedding, output = model.get_input_embeddings(), model.get_output_embeddings()
+    if not any(isinstance(layer, LoraLayer) for layer in (embedding, output)):
+        return
+    inner, outer = (getattr(layer, "base_layer", layer) for layer in (embedding, output))
+    if outer is not None and inner.weight is outer.weight:
+        outer.weight = torch.nn.Parameter(outer.weight.detach().clone(), requires_grad=False)
+        model.config.tie_word_embeddings = False
 
 
 def save_adapter(adapted: Any, folder: Path, weights: Any = None) -> None:

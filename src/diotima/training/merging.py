@@ -13,8 +13,8 @@ from typing import Any
 
 from diotima.classroom.casting import TUTOR_FILE
 from diotima.classroom.judges import remember_judges
-from diotima.errors import ModelError
-from diotima.models.adapted import ADAPTER_FILE, with_adapter
+from diotima.errors import ModelError, RunError
+from diotima.models.adapted import ADAPTER_FILE, base_of, first_line, with_adapter
 from diotima.training.weight_difference import TORCH
 from diotima.training.weight_folder import WeightFolder, open_folder
 
@@ -33,25 +33,26 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
 
 
-def base_of(adapter: Path) -> str:
-    """The name of the model an adapter was trained on, as it can be opened. Raises ModelError if it does not say."""
-    name = adapter_config(adapter)["base_model_name_or_path"]
-    if not name:
-        raise ModelError(f"{adapter / ADAPTER_FILE} does not say on which model it was trained; name it with --base")
-    return str(name) if name == "tiny" or str(name).startswith("hf/") or Path(name).is_dir() else f"hf/{name}"
-
-
 def merges(adapter: Path) -> bool:
     """Whether an adapter changes weights and so can be merged: a LoRA of any kind. A prefix adds states instead."""
     return bool(adapter_config(adapter)["peft_type"] == "LORA")
 
 
+def weights_under(folder: WeightFolder) -> WeightFolder:
+    """Where whole weights lie: here, or under an adapter, or under several. Raises ModelError if there are none."""
+    while folder.is_adapter:
+        folder = open_folder(str(base_of(folder.path, folder.name)))
+    return folder
+
+
 def merge_adapter(adapter: Path, base: WeightFolder, out: Path) -> None:
     """Write the base with the adapter in its weights to the folder ``out``: weights, tokenizer, the tutor's part.
 
-    The base may be an adapter over another model itself. Raises ModelError if the adapter is no LoRA, or does not fit.
+    The base may be an adapter over another model itself. Raises ModelError if the adapter is no LoRA, or does not fit,
+    RunError if the disk does not take it.
     """
     import torch
+    from safetensors import SafetensorError
 
     from diotima.models.local import load_tokenizer, load_weights
 
@@ -61,14 +62,18 @@ def merge_adapter(adapter: Path, base: WeightFolder, out: Path) -> None:
             "this stays an adapter over its base"
         )
     merged: Any = with_adapter(load_weights(base.path, base.name, dtype=torch.float32), adapter, str(adapter))
-    root = base
-    while root.is_adapter:
-        root = open_folder(base_of(root.path))
+    root = weights_under(base)
     kinds = {name: place.dtype for name, (_, place) in root.tensors().items() if place.dtype in TORCH}
     usual = Counter(kinds.values()).most_common(1)[0][0]
     for name, weight in merged.named_parameters():
         weight.data = weight.data.to(getattr(torch, TORCH[kinds.get(name, usual)]))
-    merged.save_pretrained(out)
+    try:
+        merged.save_pretrained(out)
+    except SafetensorError as error:  # it does not say so in the error's type
+        raise RunError(
+            f"the merged weights cannot be written ({first_line(error)}), and nothing of them is left; make room and "
+            "give the same command again"
+        ) from None
     tokens = adapter if (adapter / "tokenizer_config.json").is_file() else base.path
     load_tokenizer(tokens, str(tokens)).save_pretrained(out)
     for pattern in _LICENCES:

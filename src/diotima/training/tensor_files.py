@@ -86,7 +86,7 @@ def open_tensors(path: Path) -> TensorFile:
 def read_header(header: bytes, where: object) -> tuple[Place, ...]:
     """The tensors of a header, in the order of their bytes. Raises ModelError if they overlap or leave holes."""
     try:
-        told: dict[str, Any] = json.loads(header)
+        told: dict[str, Any] = json.loads(header.decode())  # UTF-8 only: the manifest keeps it as text
         found = [
             Place(name, str(entry["dtype"]), tuple(map(int, entry["shape"])), int(start), int(end) - int(start))
             for name, entry in told.items()
@@ -130,7 +130,12 @@ class TensorWriter:
         self._end += len(data)
 
     def name(self, name: str, dtype: str, shape: tuple[int, ...] | None = None) -> None:
-        """What was written since the last name is this tensor; without a shape, a row of bytes."""
+        """What was written since the last name is this tensor; without a shape, a row of bytes.
+
+        Raises ModelError if there is one of this name.
+        """
+        if name in self._entries:
+            raise ModelError(f"two tensors would be called {name}: use --precision exact")
         shape = (self._end - self._start,) if shape is None else shape
         self._entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [self._start, self._end]}
         self._start = self._end

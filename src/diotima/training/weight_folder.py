@@ -16,7 +16,7 @@ from pathlib import Path
 from diotima.errors import ModelError, RunError
 from diotima.models.adapted import ADAPTER_FILE
 from diotima.models.folders import model_folder
-from diotima.runs.export import whole_file
+from diotima.runs.export import sync, whole_file
 from diotima.training.tensor_files import Place, TensorFile, open_tensors
 
 _WEIGHTS = ".safetensors"
@@ -58,19 +58,29 @@ def open_folder(name: str) -> WeightFolder:
         inside = file.relative_to(path)
         if not file.is_file() or any(part.startswith(".") for part in inside.parts):
             continue
-        stays = file.suffix in _PICKLED or any(part.startswith("checkpoint-") for part in inside.parts)
+        stays = is_pickled(inside.name) or any(part.startswith("checkpoint-") for part in inside.parts)
         (left_out if stays else kept).append(inside.as_posix())
     weights = {inside: open_tensors(path / inside) for inside in kept if inside.endswith(_WEIGHTS)}
+    if weights and all("/" in inside for inside in weights):  # a run's folder, with all that was said in it
+        inner = path / Path(next(iter(weights))).parent
+        raise ModelError(f"{name}: {path} is no model's folder, but {inner} is; give that")
     if not weights:
-        pickled = [inside for inside in left_out if Path(inside).suffix in _PICKLED]
-        also = f", only {pickled[0]}, which may hold code and is not read: save the model as safetensors" * bool(
-            pickled
+        pickled = [inside for inside in left_out if is_pickled(inside)]
+        also = (
+            f", only {pickled[0]}, which may hold code and is not read: save the model as safetensors"
+            if pickled
+            else ""
         )
         raise ModelError(f"{name}: {path} has no *.safetensors{also}")
     others = tuple(inside for inside in kept if inside not in weights)
     folder = WeightFolder(name, path, weights, others, tuple(left_out))
     _refuse_missing(folder)
     return folder
+
+
+def is_pickled(name: str) -> bool:
+    """Whether a file by its name may run code when it is read."""
+    return Path(name).suffix.lower() in _PICKLED
 
 
 def _refuse_missing(folder: WeightFolder) -> None:
@@ -80,19 +90,23 @@ def _refuse_missing(folder: WeightFolder) -> None:
             continue
         index = folder.path / inside
         try:
-            places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].items()
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+            told = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            places = {tensor: Path(inside).parent / shard for tensor, shard in told.items()}
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"{index} cannot be read ({type(error).__name__}: {error})") from None
         held = {name: {place.name for place in file.places} for name, file in folder.weights.items()}
-        for tensor, shard in places:
-            if tensor not in held.get((Path(inside).parent / shard).as_posix(), ()):
+        for tensor, shard in places.items():
+            if tensor not in held.get(shard.as_posix(), ()):
                 raise ModelError(f"{index} places {tensor} in {shard}, where it is not; was the download cut off?")
 
 
 def refuse_adapter(base: WeightFolder) -> None:
     """Raise ModelError if what is to be a base is an adapter."""
     if base.is_adapter:
-        raise ModelError(f"{base.name} is an adapter; the base is the whole model under it")
+        raise ModelError(
+            f"{base.name} is an adapter; the base is the whole model under it (an adapter over an adapter has no other "
+            "base: make one model of it first, with diotima weights merge)"
+        )
 
 
 def as_size(count: int) -> str:
@@ -111,16 +125,21 @@ def some(names: Sequence[str]) -> str:
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to write to, which becomes ``out`` at the end, whole or not at all.
 
-    Raises RunError if something stands there already, or if the disk is full.
+    Raises RunError if it is no name, if something stands there already, or if the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not out.name:
+        raise RunError(f"{out} is no new folder; give it a name")
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise RunError(f"{out} exists already; choose a new folder")
     part = out.with_name(out.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
+        for path in (*part.rglob("*"), part):
+            sync(path)
         part.replace(out)
+        sync(out.parent)
     except OSError as error:
         if error.errno not in _FULL:
             raise

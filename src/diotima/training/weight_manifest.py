@@ -13,7 +13,7 @@ import pydantic
 from diotima.errors import ModelError
 from diotima.training.tensor_files import Place
 from diotima.training.weight_difference import Form
-from diotima.training.weight_folder import WeightFolder
+from diotima.training.weight_folder import WeightFolder, is_pickled
 
 FILE = "diff.json"
 TENSORS = "tensors"
@@ -26,6 +26,8 @@ def _inside(path: str) -> str:
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path or not pure.parts:
         raise ValueError("leads out of the folder")
+    if is_pickled(path):
+        raise ValueError("may hold code")
     return path
 
 
@@ -102,8 +104,10 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / FILE
     try:
         return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"{folder} is no weight difference: it has no {FILE}") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}); fetch it again") from None
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))

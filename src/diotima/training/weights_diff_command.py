@@ -13,6 +13,7 @@ from typing import Any
 
 from diotima import settings as base
 from diotima.errors import ModelError
+from diotima.models.adapted import refuse_other_weights
 from diotima.training import weight_manifest as manifests
 from diotima.training.weight_folder import (
     WeightFolder,
@@ -84,6 +85,7 @@ def _of_tensors(under: WeightFolder, tuned: WeightFolder, precision: Precision, 
 def _of_adapter(under: WeightFolder, adapter: WeightFolder, precision: Precision, part: Path) -> Manifest:
     if precision != "exact":
         raise ModelError(f"{adapter.name} is an adapter, which is its own difference, as it is: leave out --precision")
+    refuse_other_weights(adapter.path, under.path, adapter.name)
     with Megabytes("weights diff", sum(place.size for _, place in under.tensors().values())) as bar:
         digests = base_digests(under, bar)
     files = {inside: copy_file(adapter.path / inside, part / inside) for inside in (*adapter.weights, *adapter.others)}
@@ -98,7 +100,7 @@ def _told(made: Manifest, tuned: WeightFolder, out: Path) -> dict[str, Any]:
     if made.kind == "adapter":
         print(f"{tuned.name} is an adapter, and that is the difference: {as_size(bytes_)}, copied as it is")
     else:
-        print(f"{out}: {as_size(bytes_)} for {as_size(tuned_bytes)} of weights ({bytes_ / tuned_bytes:.0%})")
+        print(f"{out}: {as_size(bytes_)} for {as_size(tuned_bytes)} of weights ({bytes_ / max(1, tuned_bytes):.0%})")
         exact, less = forms.count("xor"), len(forms) - forms.count("xor") - forms.count("whole")
         if less:
             print(f"{less:,} tensors in {made.precision}, {exact:,} with all their bits")

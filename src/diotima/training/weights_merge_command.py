@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diotima import settings as base
-from diotima.models.adapted import base_of
+from diotima.models.adapted import base_of, refuse_other_weights
 from diotima.models.folders import model_folder
 from diotima.training.merging import merge_adapter
 from diotima.training.weight_folder import as_size, open_folder, whole_folder
@@ -33,7 +33,11 @@ def run(settings: Settings) -> dict[str, Any]:
     Raises ModelError if the two cannot be merged, RunError if it cannot be written.
     """
     adapter = model_folder(settings.adapter)
-    under = open_folder(settings.base or str(base_of(adapter, settings.adapter)))
+    if settings.base is None:
+        under = open_folder(str(base_of(adapter, settings.adapter)))
+    else:
+        under = open_folder(settings.base)
+        refuse_other_weights(adapter, under.path, settings.adapter)
     with whole_folder(settings.out) as part:
         merge_adapter(adapter, under, part)
     size = sum(path.stat().st_size for path in settings.out.iterdir())
