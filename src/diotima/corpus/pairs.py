@@ -35,8 +35,9 @@ from diotima.corpus.selection import LEAKED, REASONS, REPEATED, Choice, choose
 from diotima.dialogue import Dialogue, Message, raw_reply, stable_seed
 from diotima.errors import RunError
 from diotima.progress import Progress
+from diotima.runs.durable import write_text
 from diotima.runs.export import Row, write_table
-from diotima.runs.manifest import write_json, write_text
+from diotima.runs.manifest import write_json
 from diotima.runs.records import Record
 from diotima.runs.run import Run
 from diotima.settings import OneOrMore

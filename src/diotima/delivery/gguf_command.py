@@ -16,7 +16,7 @@ from diotima import settings as base
 from diotima.delivery.llama_cpp import LlamaCpp, converted, quantized
 from diotima.delivery.whole_model import whole_model
 from diotima.errors import ModelError, RunError
-from diotima.runs.export import sync
+from diotima.runs.durable import sync
 from diotima.training.merging import weights_under
 from diotima.training.weight_folder import open_folder
 

@@ -26,7 +26,8 @@ from diotima.errors import ModelError, RunError, SettingsError
 from diotima.models.folders import TINY
 from diotima.reports.collect import collect
 from diotima.reports.tables import plain
-from diotima.runs.manifest import read_json, write_text
+from diotima.runs.durable import write_text
+from diotima.runs.manifest import read_json
 from diotima.training.merging import adapter_config
 from diotima.training.weight_folder import WeightFolder, open_folder
 

@@ -26,7 +26,8 @@ from diotima.delivery.parity import rendered
 from diotima.dialogue import Dialogue
 from diotima.errors import SettingsError
 from diotima.models.folders import model_folder
-from diotima.runs.manifest import read_json, write_text
+from diotima.runs.durable import write_text
+from diotima.runs.manifest import read_json
 from diotima.training.merging import weights_under
 from diotima.training.weight_folder import open_folder, whole_folder
 

@@ -8,8 +8,6 @@ own charts are markup.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +38,7 @@ from diotima.reports.tables import (
     tutor_table,
 )
 from diotima.reports.verdict import summary, verdict
+from diotima.runs.durable import write_text
 
 CARDS = ("leaked", "solved_sibling", "solved_same", "addressed")
 
@@ -225,20 +224,9 @@ def _took(started: str, finished: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing: a reader never sees half a page, and a failed attempt leaves the old one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        write_text(path, text)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written ({error.strerror}); free space or give another folder as out."

@@ -9,10 +9,9 @@ Rows go through page by page, at flat memory. A file has its name only when it i
 """
 
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,6 +19,7 @@ from typing import Any, Literal, Protocol
 import apsw
 
 from diotima.dialogue import TUTOR
+from diotima.runs.durable import whole_file
 from diotima.runs.judgements import ORDER
 from diotima.runs.lessons import PAGE, Lesson
 from diotima.runs.status import without_credentials
@@ -27,7 +27,6 @@ from diotima.score import Score
 
 Format = Literal["parquet", "jsonl"]
 Row = Mapping[str, Any]
-PART = ".part"
 
 LESSON_COLUMNS = {
     "lesson": "int64",
@@ -155,28 +154,6 @@ def write_table(
             for table in tables:
                 table.write(page)
     return count
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; what stands there at the end becomes ``path``, whole or not at all, even in a crash."""
-    part = path.with_name(path.name + PART)
-    try:
-        yield part
-        sync(part)
-        part.replace(path)
-        sync(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Return when what a file or a folder holds is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def features(columns: Mapping[str, str]) -> list[dict[str, Any]]:

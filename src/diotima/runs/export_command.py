@@ -18,19 +18,18 @@ from diotima import settings as base
 from diotima.errors import RunError
 from diotima.progress import Progress
 from diotima.runs.card import MARK, Contents, card
+from diotima.runs.durable import PART, whole_file
 from diotima.runs.export import (
     ANSWER,
     CALL_COLUMNS,
     JUDGEMENT_COLUMNS,
     LESSON_COLUMNS,
-    PART,
     Format,
     Row,
     Tally,
     call_rows,
     judgement_rows,
     lesson_row,
-    whole_file,
     write_table,
 )
 from diotima.runs.judgements import judgement_count

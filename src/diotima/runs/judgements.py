@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from diotima.runs.manifest import write_text
+from diotima.runs.durable import write_text
 from diotima.score import Judgement
 
 RUBRICS = "rubrics"

@@ -5,7 +5,6 @@ A run is continued only with the settings it was begun with; a difference is sho
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 import diotima
 from diotima.errors import RunError
-from diotima.processes import rank
+from diotima.runs.durable import write_text
 
 FILE = "manifest.json"
 FORKED = ("teach", "evaluate")  # stages that take --fork
@@ -122,21 +121,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file so that it is there whole or not at all, even after a crash."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all, even after a crash."""
-    beside = path.with_name(f"{path.name}.new{rank() or ''}")  # of processes that train together each has its own
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _without_out(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import dataclasses
 import gc
 import logging
 import math
-import os
 import shutil
 import typing
 import warnings
@@ -27,6 +26,7 @@ from diotima.errors import RunError, SettingsError, TrainingError
 from diotima.models.adapted import save_adapter
 from diotima.processes import count, is_first
 from diotima.progress import Progress
+from diotima.runs.durable import PART, sync, sync_folder
 from diotima.runs.run import Run
 from diotima.settings import did_you_mean
 from diotima.training.stopping import COMPLETE, last_step_kept, refuse_bad_gradient
@@ -216,18 +216,8 @@ def _recorder(record: Run, progress: Progress) -> "TrainerCallback":
 
 def mark_complete(checkpoint: Path) -> None:
     """Everything in the checkpoint is on disk; only then say that it is whole."""
-    for path in checkpoint.rglob("*"):
-        _sync(path)
-    _sync(checkpoint)
+    sync_folder(checkpoint)
     (checkpoint / COMPLETE).touch()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def save_model(trained: Trained, tokenizer: "PreTrainedTokenizerBase", part: Part, folder: Path) -> Path:
@@ -237,7 +227,7 @@ def save_model(trained: Trained, tokenizer: "PreTrainedTokenizerBase", part: Par
     """
     from accelerate import PartialState
 
-    unfinished = folder.with_name(folder.name + ".part")
+    unfinished = folder.with_name(folder.name + PART)
     # Put together from parts, tied weights are no longer seen to be the same, and would be written twice.
     tied = getattr(trained.model, "all_tied_weights_keys", {})
     weights = trained.weights and {name: weight for name, weight in trained.weights.items() if name not in tied}
@@ -250,8 +240,10 @@ def save_model(trained: Trained, tokenizer: "PreTrainedTokenizerBase", part: Par
                 trained.model.save_pretrained(unfinished, state_dict=weights)
             tokenizer.save_pretrained(unfinished)
             remember_part(unfinished, part)
+            sync_folder(unfinished)
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
+            sync(folder.parent)
     PartialState().wait_for_everyone()
     if count() > 1:
         atexit.register(_leave)

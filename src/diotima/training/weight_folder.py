@@ -16,7 +16,7 @@ from pathlib import Path
 from diotima.errors import ModelError, RunError
 from diotima.models.adapted import ADAPTER_FILE
 from diotima.models.folders import model_folder
-from diotima.runs.export import sync, whole_file
+from diotima.runs.durable import PART, sync, sync_folder, whole_file
 from diotima.training.tensor_files import Place, TensorFile, open_tensors
 
 _WEIGHTS = ".safetensors"
@@ -131,13 +131,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
         raise RunError(f"{out} is no new folder; give it a name")
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise RunError(f"{out} exists already; choose a new folder")
-    part = out.with_name(out.name + ".part")
+    part = out.with_name(out.name + PART)
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
-        for path in (*part.rglob("*"), part):
-            sync(path)
+        sync_folder(part)
         part.replace(out)
         sync(out.parent)
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import IO, Self
 
 from diotima.errors import ModelError
 from diotima.progress import Progress
-from diotima.runs.export import whole_file
+from diotima.runs.durable import whole_file
 from diotima.training.tensor_files import Place, TensorFile, TensorWriter, file_head, read_header
 from diotima.training.weight_difference import (
     LENGTH,
