@@ -197,7 +197,7 @@ def test_a_kill_during_export_leaves_nothing_that_looks_whole(nursery: Nursery, 
     card = whole.pop("README.md")
     assert {"dialogues.parquet", "dialogues.jsonl", "calls.parquet", "calls.jsonl"} == set(whole)
     for count in range(1, 10):
-        code, left = export(Fate(at="diotima.runs.export:_sync", count=count))
+        code, left = export(Fate(at="diotima.runs.durable:sync", count=count))
         assert code == -signal.SIGKILL
         assert "README.md" not in left
         assert {name: body for name, body in left.items() if not name.endswith(".part")}.items() <= whole.items()

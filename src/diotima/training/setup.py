@@ -195,7 +195,8 @@ def _recorder(record: Run, progress: Progress) -> "TrainerCallback":
             progress.resume(state.global_step)
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            refuse_bad_gradient(others["model"], state.global_step)
+            if not args.fp16:  # there steps whose gradients are too large are usual at first, and left out
+                refuse_bad_gradient(others["model"], state.global_step)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.advance()
