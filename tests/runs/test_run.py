@@ -160,6 +160,26 @@ def test_a_run_is_continued_only_with_its_own_settings(tmp_path: Path) -> None:
     create(folder).close()
 
 
+def test_a_run_in_which_nothing_has_happened_is_begun_anew(tmp_path: Path) -> None:
+    def begin(rate: float) -> Run:
+        return Run.create(tmp_path / "run", stage="train dpo", settings={"rate": rate}, seed=0)
+
+    begin(1.0).close()
+    begin(2.0).close()
+    with begin(3.0) as run:
+        assert run.manifest["settings"] == {"rate": 3.0}
+        run.metric(0, "pairs", 5)
+    with pytest.raises(RunError, match=r"begun with other settings \(settings.rate: 3.0 -> 4.0\)"):
+        begin(4.0)
+
+
+def test_a_run_beside_which_something_lies_is_not_begun_anew(tmp_path: Path) -> None:
+    Run.create(tmp_path / "run", stage="train dpo", settings={}, seed=0).close()
+    (tmp_path / "run" / "checkpoints").mkdir()
+    with pytest.raises(RunError, match="begun with other settings"):
+        Run.create(tmp_path / "run", stage="train dpo", settings={"rate": 1.0}, seed=0)
+
+
 def test_a_second_writer_is_refused_by_name_and_readers_are_not(tmp_path: Path) -> None:
     with create(tmp_path / "run") as run:
         run.add(DIALOGUE, "x")

@@ -27,6 +27,7 @@ from diotima.runs import manifest as manifests
 from diotima.runs import store
 from diotima.runs.judgements import COLUMNS, ORDER, judgement_from_row
 from diotima.runs.ledger import Ledger
+from diotima.runs.lock import FILE as LOCK_FILE
 from diotima.runs.lock import WriterLock
 from diotima.runs.records import Record, insert_record, turns_from_rows
 from diotima.runs.writer import Writer
@@ -68,6 +69,7 @@ class Run:
     def create(cls, folder: Path, *, stage: str, settings: Mapping[str, Any], seed: int) -> "Run":
         """Begin a run, or continue the one that lies there if its stage, settings and seed are the same.
 
+        One in which nothing has happened yet is begun anew: it was left because of a mistake in its settings.
         Raises RunError if they differ (field by field), if another process writes it, or if it cannot be written.
         Of several processes that train together only the first writes it, see `processes`.
         """
@@ -80,8 +82,9 @@ class Run:
                 path = folder / manifests.FILE
                 if path.exists():
                     begun = manifests.read_json(path)
-                    manifests.refuse_changes(folder, begun, manifest)
-                    manifest = begun
+                    if not store.is_blank(folder, (manifests.FILE, LOCK_FILE)):
+                        manifests.refuse_changes(folder, begun, manifest)
+                        manifest = begun
                 writer = Writer(store.open_for_writing(folder), folder)
                 try:
                     manifests.write_json(path, manifest)

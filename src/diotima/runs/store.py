@@ -7,8 +7,8 @@ refused before anything of it is made. A file of an older schema is brought up t
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -176,6 +176,16 @@ def open_for_reading(folder: Path) -> apsw.Connection:
             db.close()
             raise
         return db
+
+
+def is_blank(folder: Path, others: Collection[str] = ()) -> bool:
+    """Whether a run was begun here and nothing came of it: no row, and no file but its own and ``others``."""
+    own = {FILE, f"{FILE}-wal", f"{FILE}-shm", *others}
+    if not (folder / FILE).is_file() or {path.name for path in folder.iterdir()} - own:
+        return False
+    with closing(open_for_reading(folder)) as db:
+        filled = (name for name in ("dialogues", "metrics", "calls") if db.table_exists(None, name))
+        return not any(db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in filled)
 
 
 @contextmanager

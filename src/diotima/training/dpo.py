@@ -132,9 +132,9 @@ def run(settings: Settings) -> Path:
     kept = short_rows(rows, args.max_length, settings)
     recorded = {**settings.model_dump(mode="json", exclude={"out"}), "pairs_fingerprint": fingerprint({"rows": rows})}
     with Run.create(settings.out, stage="train dpo", settings=recorded, seed=settings.seed) as record:
+        trainer = make_trainer(kept, local, args, settings)
         record.metric(0, "pairs", len(kept))
         record.metric(0, "pairs_too_long", len(rows) - len(kept))
-        trainer = make_trainer(kept, local, args, settings)
         model = setup.train(trainer, f"train dpo on {len(kept):,} pairs", setup.steps(len(kept), args), record)
     tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
     if is_first():

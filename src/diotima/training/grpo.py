@@ -152,9 +152,9 @@ def run(settings: Settings) -> Path:
         **judges_as_recorded(settings, prepared.assessment.panels, prepared.calls),
     }
     with Run.create(settings.out, stage="train grpo", settings=recorded, seed=settings.seed) as record:
+        trainer = make_trainer(settings, prepared, record)
         prepared.calls.keep_books_in(record)
         keep_rubrics(record, prepared.assessment.panels)
-        trainer = make_trainer(settings, prepared, record)
         model = setup.train(trainer, "train grpo", _steps(prepared), record)
     tuned = setup.save_model(model, prepared.local.tokenizer, prepared.part, settings.out / "model")
     if is_first():

@@ -103,9 +103,9 @@ def run(settings: Settings) -> Path:
     kept = in_proportion(short, [source.weight for source in sources])
     recorded = settings.model_dump(mode="json", exclude={"out"}) | {"rows_fingerprint": _fingerprint(kept)}
     with Run.create(settings.out, stage="train sft", settings=recorded, seed=settings.seed) as record:
+        trainer = make_trainer([row for some in kept for row in some], local, args, settings)
         for name, count in _counts(sources, rows, short, kept).items():
             record.metric(0, name, count)
-        trainer = make_trainer([row for some in kept for row in some], local, args, settings)
         packed = len(trainer.train_dataset)
         model = setup.train(trainer, f"train sft on {_told(sources, kept)}", setup.steps(packed, args), record)
     tuned = setup.save_model(model, local.tokenizer, part, settings.out / "model")
