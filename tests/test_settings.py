@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from runs.playable import Settings
 
+from diotima.benchmarks import evaluate
 from diotima.errors import SettingsError
 from diotima.settings import load_settings, parse_override
 
@@ -75,3 +76,8 @@ def test_overrides_are_read_as_yaml() -> None:
     assert parse_override("a=x=y") == ("a", "x=y")
     with pytest.raises(SettingsError, match="key=value"):
         parse_override("steps")
+
+
+def test_one_number_stands_for_several(tmp_path: Path) -> None:
+    told = evaluate.Settings.model_validate({"tutor": "tiny", "problems": "p", "out": tmp_path, "temperature": 0.7})
+    assert (told.tutor, told.temperature) == (("tiny",), (0.7,))

@@ -21,11 +21,14 @@ from diotima.errors import SettingsError
 
 
 def as_tuple(value: object) -> object:
-    """One text stands for a tuple of one."""
+    """One text, and one number, stands for a tuple of one."""
+    if isinstance(value, int | float):
+        return (value,)
     return (str(value),) if isinstance(value, str | Path) else value
 
 
 OneOrMore = Annotated[tuple[str, ...], pydantic.BeforeValidator(as_tuple)]
+OneOrMoreNumbers = Annotated[tuple[float, ...], pydantic.BeforeValidator(as_tuple)]
 
 
 class Settings(pydantic.BaseModel):

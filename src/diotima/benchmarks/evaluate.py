@@ -22,7 +22,7 @@ from diotima.models.calls import Calls
 from diotima.reports.collect import collect
 from diotima.reports.tables import legend, measured, plain, terminal, tutor_table
 from diotima.runs.manifest import write_json
-from diotima.settings import OneOrMore
+from diotima.settings import OneOrMore, OneOrMoreNumbers
 
 
 class Settings(HoldingSettings):
@@ -32,7 +32,7 @@ class Settings(HoldingSettings):
     """The tutor: tiny, a model's folder, hf/NAME, scripted/guide; may be given several times."""
     label: OneOrMore = ()
     """The tutor's name in tables, once for each tutor; by default as it is called."""
-    temperature: tuple[float, ...] = (1.0,)
+    temperature: OneOrMoreNumbers = (1.0,)
     """Temperature at which models are examined, 0 is greedy; may be given several times. Scripted tutors have none."""
     split: str = "test"
     """Which split to take, if problems is a folder, or an hf:NAME without @SPLIT."""
