@@ -110,7 +110,7 @@ def test_rewards_that_never_differ_stop_a_training_when_patience_is_lost(problem
     chosen = settings(problems, tmp_path / "run", patience=3, **silent)
     with pytest.raises(
         TrainingError,
-        match=r"after step 2 there is nothing more to learn: in 3 steps in a row .*not known for any",
+        match=r"after step 2 there is nothing more to learn: the last 3 times .*not known for any",
     ):
         grpo.run(chosen)
     assert last_checkpoint(chosen.out / "checkpoints").name == "checkpoint-2"

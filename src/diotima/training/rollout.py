@@ -48,7 +48,7 @@ class RolloutSettings(SyllabusSettings, RewardSettings):
     shuffle_rewards: bool = False
     """A control: hand every lesson another one's reward."""
     patience: PositiveInt = 20
-    """Training stops after so many steps in a row in which no group's rewards differed: there is nothing to learn."""
+    """Training stops if so many times in a row no group's rewards differed in the lessons that were held."""
     keep_every: PositiveInt = 10
     """Of every so many steps some lessons are kept to read, under the label "step N"."""
     keep_lessons: NonNegativeInt = 4
@@ -80,7 +80,7 @@ class Rollouts:
         self._assessment = assessment
         self._record = record
         self._calls = calls
-        self._in_vain = 0  # steps in a row that taught nothing
+        self._in_vain = 0  # how often in a row lessons taught nothing
         self._noted: tuple[int, list[Mapping[str, Score]], list[Terms], list[int]] = (-1, [], [], [])
         self.token_advantages: list[list[float]] = []
         self._policy = policy_of(settings.rollouts)
@@ -175,10 +175,10 @@ class Rollouts:
             rewards = [sum(term.values()) for term in terms if term is not None]
             worth = f"between {min(rewards):.3g} and {max(rewards):.3g}" if rewards else "not known for any lesson"
             raise TrainingError(
-                f"train grpo: after step {step} there is nothing more to learn: in {self._in_vain} steps in a row no "
-                f"group's rewards differed (now they are {worth}), so training stops, and the last whole step is kept. "
-                "Look at its lessons with diotima runs show and change what is rewarded, in a new run; or have more "
-                "--patience, and the same command goes on"
+                f"train grpo: after step {step} there is nothing more to learn: the last {self._in_vain} times that "
+                f"lessons were held, no group's rewards differed (now they are {worth}), so training stops, and the "
+                "last whole step is kept. Look at its lessons with diotima runs show and change what is rewarded, in a "
+                "new run; or have more --patience, and the same command goes on"
             )
 
 

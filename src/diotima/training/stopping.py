@@ -50,6 +50,7 @@ def refuse_bad_gradient(model: "torch.nn.Module", step: int) -> None:
         if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
             raise TrainingError(
                 f"after step {step} the gradient is not a number (that of {name}, for one), so training stops before "
-                "it harms the weights. The last whole step is kept; but the same command would stop here again, so "
-                "train in a new run with a lower trl.learning_rate, or in another precision (trl.bf16: false)"
+                f"it harms the weights. {'The last whole step is kept; but the' if step else 'The'} same command would "
+                "stop here again, so train in a new run with a lower trl.learning_rate, or in another precision "
+                "(trl.bf16: false)"
             )
