@@ -63,7 +63,7 @@ def open_folder(name: str) -> WeightFolder:
     weights = {inside: open_tensors(path / inside) for inside in kept if inside.endswith(_WEIGHTS)}
     if weights and all("/" in inside for inside in weights):  # a run's folder, with all that was said in it
         inner = path / Path(next(iter(weights))).parent
-        raise ModelError(f"{name}: {path} is no model's folder, but {inner} is; give that")
+        raise ModelError(f"{name} is no model's folder, but {inner} is; give that")
     if not weights:
         pickled = [inside for inside in left_out if is_pickled(inside)]
         also = (
