@@ -180,7 +180,8 @@ def test_grpo_with_lessons_spoken_there_drifts_by_rounding_alone(
     class Frozen:
         """In place of TRL's part that pushes the weights."""
 
-        def __init__(self, **_: Any) -> None:
+        def __init__(self, model: Any, **_: Any) -> None:
+            self.model = model
             self.vllm_client = SimpleNamespace(
                 get_server_info=lambda: {"model_config": {"logprobs_mode": "processed_logprobs"}}
             )
