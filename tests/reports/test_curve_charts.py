@@ -53,6 +53,17 @@ def test_drift_is_shown_in_orders_of_magnitude_unless_there_was_none() -> None:
     assert titles(curve("drift/mean", 0.0, 0.0), curve("drift/max", 0.0, 0.0)) == ["drift of log-probabilities (nats)"]
 
 
+def test_only_where_means_are_drawn_they_are_told() -> None:
+    few, many = ([curve(name, *map(float, range(1, steps + 1))) for name in ("reward", "penalty")] for steps in (3, 20))
+    assert [chart.alt for chart in curve_charts(few)] == [
+        "reward over 3 steps of grpo: reward from 1.00 to 3.00.",
+        "penalty of a rejected lesson over 3 steps of grpo: penalty of a rejected lesson from 1.00 to 3.00.",
+    ]
+    reward, penalty = curve_charts(many)
+    assert reward.alt.startswith("reward over 20 steps of grpo, means over 10 steps: reward from")
+    assert penalty.alt.startswith("penalty of a rejected lesson over 20 steps of grpo: penalty")
+
+
 def test_smoothing_is_the_mean_around_each_step() -> None:
     assert smoothed([0.0, 0.0, 3.0, 3.0, 3.0], window=2) == [0.0, 0.0, 1.5, 3.0, 3.0]
     assert smoothed([5.0]) == [5.0]

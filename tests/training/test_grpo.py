@@ -23,6 +23,10 @@ def settings(problems, tmp_path, **changes):
         ({"trl": {"top_p": 0.9}}, r"trl\.top_p has no effect"),
         ({"trl": {"mask_truncated_completions": True}}, r"trl\.mask_truncated_completions has no effect"),
         ({"trl": {"reward_weights": [1, 0, 0, 0, 0, 0]}}, r"trl\.reward_weights .* a second time; leave it out"),
+        (
+            {"trl": {"reward_weights": [1, 2], "multi_objective_aggregation": "normalize_then_sum"}},
+            "one weight for each term: solved, rejected, form, end, length, thought",
+        ),
         ({"trl": {"temperature": 0}}, r"trl\.temperature = 0 must be greater than 0"),
         ({"trl": {"num_iterations": 0}}, r"trl\.num_iterations = 0 must be greater than 0"),
         ({"trl": {"loss_type": "grop"}}, r"trl\.loss_type = grop: did you mean grpo\?"),
@@ -40,6 +44,11 @@ def settings(problems, tmp_path, **changes):
 def test_a_mistake_is_told_before_anything_is_loaded(problems, tmp_path, changes, sentence):
     with pytest.raises(SettingsError, match=sentence):
         check(settings(problems, tmp_path, **changes))
+
+
+def test_where_each_term_is_normalised_by_itself_trl_weighs_them(problems, tmp_path):
+    told = {"reward_weights": [1, 2, 1, 1, 1, 1], "multi_objective_aggregation": "normalize_then_sum"}
+    assert check(settings(problems, tmp_path, trl=told)).reward_weights == [1, 2, 1, 1, 1, 1]
 
 
 def test_checkpoints_may_be_a_share_of_the_steps(problems, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -240,10 +241,12 @@ def test_a_group_has_spread_in_its_sum_or_if_asked_in_any_term() -> None:
 @pytest.mark.parametrize("generations", [1, 2])
 def test_lambda_grows_with_the_steps_and_figures_are_of_all_their_lessons(problems, tmp_path, generations) -> None:
     trl = {"max_steps": 4, "gradient_accumulation_steps": generations, "steps_per_generation": 1}
-    chosen = settings(problems, tmp_path / "run", penalty={"from": 0.25, "to": 1.0, "steps": 2}, trl=trl)
+    penalty = {"from": 0.25, "to": 1.0, "steps": 2}
+    chosen = settings(problems, tmp_path / "run", penalty=penalty, keep_every=2, keep_lessons=3, trl=trl)
     run(chosen)
     with Run.open(chosen.out) as record:
         metrics = record.metrics()
+        assert Counter(kept.label for kept in record.records()) == {"step 2": 3, "step 4": 3}
     assert [value for _, value in metrics["penalty"]] == [0.25, 0.625, 1.0, 1.0]
     for (_, mean), (_, leaked), (_, penalty) in zip(
         metrics["rewards/rejected/mean"], metrics["leaked"], metrics["penalty"], strict=True

@@ -11,7 +11,7 @@ from servers.scripted import Script, ScriptedServer
 from diotima.errors import ModelError, RunError, TrainingError
 from diotima.runs.run import Run
 from diotima.training import grpo
-from diotima.training.setup import COMPLETE, _explained, last_checkpoint
+from diotima.training.setup import COMPLETE, LEFT_OUT, _explained, _recorder, last_checkpoint
 from diotima.training.stopping import last_step_kept, refuse_bad_gradient
 
 TRL = {
@@ -102,6 +102,24 @@ def test_a_good_gradient_is_none_of_its_business() -> None:
     model.bias.grad[0] = float("inf")
     with pytest.raises(TrainingError, match=r"after step 3 .*that of bias"):
         refuse_bad_gradient(model, 3)
+
+
+def test_in_fp16_gradients_may_be_too_large_for_a_while_only() -> None:
+    recorder, model, state = _recorder(None, None), torch.nn.Linear(2, 1), SimpleNamespace(global_step=3)
+
+    def steps(gradient: float, count: int, fp16: bool = True) -> None:
+        model.bias.grad = torch.tensor([gradient])
+        for _ in range(count):
+            recorder.on_pre_optimizer_step(SimpleNamespace(fp16=fp16), state, None, model=model)
+
+    steps(float("inf"), LEFT_OUT)
+    steps(1.0, 1)
+    steps(float("inf"), LEFT_OUT)
+    with pytest.raises(TrainingError, match="after step 3 the gradient is not a number"):
+        steps(float("inf"), 1)
+    steps(1.0, 1)
+    with pytest.raises(TrainingError, match="after step 3 the gradient is not a number"):
+        steps(float("inf"), 1, fp16=False)
 
 
 def test_rewards_that_never_differ_stop_a_training_when_patience_is_lost(problems, tmp_path) -> None:

@@ -72,6 +72,24 @@ def test_logits_at_once_and_in_tiles_are_the_same(loose, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
 
 
+def test_logits_of_a_model_that_makes_all_of_them_are_counted_from_the_end(loose, monkeypatch):
+    trainer, batches = loose
+    expected, forward = gradient(trainer, batches), trainer.model.forward
+
+    def whole(*args, logits_to_keep=0, **others):
+        return forward(*args, **others)
+
+    monkeypatch.setattr(trainer.model, "forward", whole)
+    torch.testing.assert_close(gradient(trainer, batches), expected, rtol=1e-3, atol=2e-5)
+
+
+def test_in_a_lower_precision_logits_are_made_by_trl(loose, monkeypatch):
+    trainer, batches = loose
+    monkeypatch.setattr(trainer.accelerator.state, "_mixed_precision", "bf16")
+    monkeypatch.setattr(trainer, "_score_at_once", None)
+    assert gradient(trainer, batches).isfinite().all()
+
+
 def test_a_bonus_for_entropy_has_a_gradient(loose, monkeypatch):
     trainer, batches = loose
     without = gradient(trainer, batches)

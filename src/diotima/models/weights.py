@@ -7,11 +7,14 @@ from diotima.errors import ModelError
 
 
 def weights_fingerprint(folder: Path) -> str:
-    """Twelve digits that tell these weights from others: names, sizes, first and last mebibyte of all weight files.
+    """Twelve digits that tell these weights from others: names, sizes, first and last mebibyte of the weight files.
 
-    Raises ModelError if there are none.
+    Many models on the hub hold the same weights several times, and who downloads one takes some of them or all; only
+    those that are read count. Raises ModelError if there are none.
     """
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    safe = list(folder.glob("*.safetensors"))
+    read = [path for path in safe if not path.name.startswith("consolidated")]
+    files = sorted(read or safe or folder.glob("*.bin"))
     if not files:
         raise ModelError(f"{folder} has no weights (no *.safetensors); was the download cut off?")
     return _fingerprint(files)

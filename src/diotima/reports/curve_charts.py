@@ -94,11 +94,12 @@ def _draw(panel: Panel, lines: Mapping[str, Curve]) -> Chart:
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = canvas(4.6, 2.9)
-    said = []
+    said, means = [], False
     for place, (line, curve) in enumerate(lines.items()):
         colour = COLOURS[place % len(COLOURS)]
         steps, values = zip(*curve.points, strict=True)
-        smooth = smoothed(values) if panel.noisy and len(values) >= 2 * WINDOW else list(values)
+        means = panel.noisy and len(values) >= 2 * WINDOW
+        smooth = smoothed(values) if means else list(values)
         axes.plot(steps, values, color=colour, alpha=0.28, linewidth=0.8)
         axes.plot(steps, smooth, color=colour, linewidth=2, label=line)
         first, last = _told(panel, smooth[0]), _told(panel, smooth[-1])
@@ -111,7 +112,8 @@ def _draw(panel: Panel, lines: Mapping[str, Curve]) -> Chart:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
     stage, count = next((curve.stage, len(curve.points)) for curve in lines.values())
-    alt = f"{panel.title} over {count} steps of {stage}, means over {WINDOW} steps: {'; '.join(said)}."
+    over = f"{count} steps of {stage}" + f", means over {WINDOW} steps" * means
+    alt = f"{panel.title} over {over}: {'; '.join(said)}."
     return as_chart(figure, f"curve-{stage}-{panel.metrics[0]}", panel.title, alt)
 
 

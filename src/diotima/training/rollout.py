@@ -111,8 +111,9 @@ class Rollouts:
         rows = [_row(lesson.dialogue, tutor.format.end_ids) for lesson in held]
         lengths = of_all([len(row.prompt_ids) + len(row.completion_ids) for row in rows])
         if is_first():
+            begins = self._noted[0] != step  # else some of this step's lessons are kept already
             self._note(step, scores, terms, lengths, weights)
-            if (step + 1) % settings.keep_every == 0:
+            if begins and (step + 1) % settings.keep_every == 0:
                 keep_some(self._record, step + 1, held, settings.keep_lessons)
         if settings.shuffle_rewards:
             Random(stable_seed("shuffle", settings.seed, step)).shuffle(terms)

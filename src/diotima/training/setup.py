@@ -41,6 +41,9 @@ _OURS = {
 }
 """Fields of TRL's that are decided here, and how."""
 
+LEFT_OUT = 50
+"""Steps in a row without a gradient after which fp16's scale, which halves each time, is no excuse any more."""
+
 
 def trl_config(cls: type, defaults: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> Any:
     """A TRL configuration: ``chosen`` over ``defaults``, and both over what the machine asks for.
@@ -191,12 +194,20 @@ def _recorder(record: Run, progress: Progress) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     class Recorder(TrainerCallback):
+        left_out = 0  # steps in a row
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.resume(state.global_step)
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            if not args.fp16:  # there steps whose gradients are too large are usual at first, and left out
+            try:
                 refuse_bad_gradient(others["model"], state.global_step)
+                self.left_out = 0
+            except TrainingError:
+                self.left_out += 1
+                # In fp16 gradients are too large at first, and such steps are left out while their scale is lowered.
+                if not args.fp16 or self.left_out > LEFT_OUT:
+                    raise
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.advance()

@@ -52,5 +52,5 @@ def refuse_bad_gradient(model: "torch.nn.Module", step: int) -> None:
                 f"after step {step} the gradient is not a number (that of {name}, for one), so training stops before "
                 f"it harms the weights. {'The last whole step is kept; but the' if step else 'The'} same command would "
                 "stop here again, so train in a new run with a lower trl.learning_rate, or in another precision "
-                "(trl.bf16: false)"
+                "(trl.bf16 or trl.fp16: false)"
             )

@@ -12,8 +12,9 @@ Both come from the same weights, so what there is comes from another precision, 
 has older weights; TRL measures it for its own vLLM only. No pass is made for it: the trainer's own are looked at.
 
 TRL makes logits in tiles that it makes again for the backward pass, and off a GPU for prompts, too. That saves memory
-where vocabularies are large. Where a batch's logits are small, they are made once, for the completions alone: for the
-tiny tutor the training half of a step takes a fifth less time (`benchmarks/training.py`).
+where vocabularies are large. On a processor, where a batch's logits are small, they are made once, for the completions
+alone: for the tiny tutor the training half of a step takes a fifth less time (`benchmarks/training.py`). This is done
+in float32 only: in a lower precision TRL scales and caps logits in float32, and a model's own forward does not.
 """
 
 from typing import Any
@@ -77,9 +78,10 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
         compute_aux_loss: bool = False,
         **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        logits_bytes = 4 * len(input_ids) * logits_to_keep * self.model.get_output_embeddings().weight.shape[0]
+        head = self.model.get_output_embeddings().weight
+        small = head.device.type == "cpu" and 4 * len(input_ids) * logits_to_keep * head.shape[0] <= SMALL
         plain = not (compute_aux_loss or self._entropy_bonus_enabled)  # of entropies here there is no gradient
-        if plain and input_ids.device.type == "cpu" and logits_bytes <= SMALL:
+        if small and plain and head.dtype == torch.float32 and self.accelerator.mixed_precision == "no":
             logprobs_B_T, entropy_B_T = self._score_at_once(
                 model, input_ids, attention_mask, input_ids[:, -logits_to_keep:]
             )
@@ -98,9 +100,9 @@ class LessonTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities of the last tokens of each row, and the entropies of the distributions they are from."""
         kept = targets_B_T.shape[1] + 1
-        with self.accelerator.autocast():
-            output = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, use_cache=False)
-        logprobs_B_T_V = torch.log_softmax(output.logits[:, :-1].float() / self.temperature, -1)
+        output = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, use_cache=False)
+        # From the end: a model may make the others, too.
+        logprobs_B_T_V = torch.log_softmax(output.logits[:, -kept:-1] / self.temperature, -1)
         with torch.no_grad():
             entropy_B_T = -(logprobs_B_T_V.exp() * logprobs_B_T_V).sum(-1)
         return logprobs_B_T_V.gather(-1, targets_B_T[..., None]).squeeze(-1), entropy_B_T
