@@ -1,7 +1,7 @@
 import pytest
 
 from diotima.score import Score
-from diotima.scoring.rewards import LEAK_METER, TERMS, RewardWeights, Rule, rejected, reward_terms
+from diotima.scoring.rewards import LEAK_METER, TERMS, RewardWeights, Rule, rejected, reward_terms, unweighted
 
 GOOD = {"solved_same": 0.75, "solved_sibling": 0.5, "leaked": 0.0, "well_formed": 1.0, "ended": 0.0, "cut": 0.0}
 
@@ -117,3 +117,13 @@ def test_the_reward_says_what_it_needs() -> None:
         if name not in {rule.score for rule in weights.rules}:
             assert reward_terms({**needed, name: Score.missing("gone")}, weights) is None
     assert reward_terms(needed, weights) is not None
+
+
+def test_terms_without_their_weights_make_the_reward_again_with_them() -> None:
+    weights = RewardWeights(penalty=0.5, form=0.0, end=0.1, graded=(("euler.score", 2.0),))
+    scores = {name: Score(1.0) for name in ("leaked", "solved_same", "ended", "cut", "euler.score")}
+    terms = reward_terms(scores | {"well_formed": Score(0.5)}, weights)
+    assert terms is not None
+    bare = unweighted(terms, weights)
+    assert bare == {"solved": 1, "rejected": -1, "form": 0, "end": 1, "length": 0, "thought": 0, "euler.score": 1}
+    assert [bare[name] * of for name, of in zip(weights.terms, weights.of_terms, strict=True)] == [*terms.values()]

@@ -1,11 +1,13 @@
 """GRPO's settings: what cannot work is told before anything is written."""
 
+import numpy as np
 import pytest
 from safetensors import SafetensorError
 
 from diotima.errors import RunError, SettingsError
 from diotima.runs.run import Run
 from diotima.training.grpo import Settings, _steps, check, make_trainer, prepare, run
+from diotima.training.rollout import Rollouts
 
 
 def settings(problems, tmp_path, **changes):
@@ -23,10 +25,6 @@ def settings(problems, tmp_path, **changes):
         ({"trl": {"top_p": 0.9}}, r"trl\.top_p has no effect"),
         ({"trl": {"mask_truncated_completions": True}}, r"trl\.mask_truncated_completions has no effect"),
         ({"trl": {"reward_weights": [1, 0, 0, 0, 0, 0]}}, r"trl\.reward_weights .* a second time; leave it out"),
-        (
-            {"trl": {"reward_weights": [1, 2], "multi_objective_aggregation": "normalize_then_sum"}},
-            "one weight for each term: solved, rejected, form, end, length, thought",
-        ),
         ({"trl": {"temperature": 0}}, r"trl\.temperature = 0 must be greater than 0"),
         ({"trl": {"num_iterations": 0}}, r"trl\.num_iterations = 0 must be greater than 0"),
         ({"trl": {"loss_type": "grop"}}, r"trl\.loss_type = grop: did you mean grpo\?"),
@@ -46,9 +44,27 @@ def test_a_mistake_is_told_before_anything_is_loaded(problems, tmp_path, changes
         check(settings(problems, tmp_path, **changes))
 
 
-def test_where_each_term_is_normalised_by_itself_trl_weighs_them(problems, tmp_path):
-    told = {"reward_weights": [1, 2, 1, 1, 1, 1], "multi_objective_aggregation": "normalize_then_sum"}
-    assert check(settings(problems, tmp_path, trl=told)).reward_weights == [1, 2, 1, 1, 1, 1]
+@pytest.mark.parametrize("penalty", [0.25, 2.0])
+def test_where_each_term_is_normalised_by_itself_it_is_weighed_afterwards(problems, tmp_path, monkeypatch, penalty):
+    """As in GDPO: normalised within the group, weighed, summed, and the sums normalised over the batch."""
+    trl = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": 8}
+    trl |= {"multi_objective_aggregation": "normalize_then_sum"}
+    asked = settings(problems, tmp_path, penalty=penalty, form=1.0, trl=trl)
+    told, hold = [], Rollouts.__call__
+    monkeypatch.setattr(Rollouts, "__call__", lambda *what: told.append(hold(*what)) or told[-1])
+    with Run.create(tmp_path / "run", stage="train grpo", settings={}, seed=0) as record:
+        trainer = make_trainer(asked, prepare(asked), record)
+        trainer.model.train()
+        output = trainer._generate_and_score_completions(next(iter(trainer.get_train_dataloader())))
+        reward = trainer._metrics["train"]["reward"]
+    terms = np.array([[row[name] for name in ("solved", "rejected", "form")] for row in told[0]["terms"]])
+    assert set(terms[:, 1]) == {0.0, -1.0}
+    groups = terms.reshape(2, 8, 3)
+    apart = (groups - groups.mean(1, keepdims=True)) / (groups.std(1, ddof=1, keepdims=True) + 1e-4)
+    sums = (apart * [1.0, penalty, 1.0]).sum(-1).ravel()
+    expected = (sums - sums.mean()) / (sums.std(ddof=1) + 1e-4)
+    np.testing.assert_allclose(output["advantages"].numpy(), expected, atol=1e-4)
+    assert reward == [pytest.approx((terms * [1.0, penalty, 1.0]).sum(1).mean(), abs=1e-5)]
 
 
 def test_checkpoints_may_be_a_share_of_the_steps(problems, tmp_path):

@@ -59,6 +59,12 @@ class RewardWeights:
         return (*TERMS, *(name for name, _ in self.graded))
 
     @property
+    def of_terms(self) -> tuple[float, ...]:
+        """What each of ``terms`` is multiplied with."""
+        own = (1.0, self.penalty, self.form, self.end, self.length, self.thought)
+        return (*own, *(weight for _, weight in self.graded))
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """The scores that the reward is made of, the rules' first."""
         thoughts = ("thoughts", "unbalanced") if self.thought else ()
@@ -99,6 +105,12 @@ def reward_terms(scores: Mapping[str, Score], weights: RewardWeights) -> dict[st
         "thought": weights.thought * (known["thoughts"] - known["unbalanced"]) if earns and weights.thought else 0.0,
     }
     return terms | {name: weight * known[name] if earns else 0.0 for name, weight in weights.graded}
+
+
+def unweighted(terms: Mapping[str, float], weights: RewardWeights) -> dict[str, float]:
+    """The terms as they are before they are weighed; one whose weight is 0 stays 0."""
+    of = dict(zip(weights.terms, weights.of_terms, strict=True))
+    return {name: value / of[name] if of[name] else 0.0 for name, value in terms.items()}
 
 
 def _value(scores: Mapping[str, Score], name: str) -> float | None:

@@ -14,7 +14,7 @@ processor will do.
 import logging
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -109,7 +109,12 @@ def check(settings: Settings) -> Any:
     for key in UNUSED:
         if key in settings.trl:
             raise SettingsError(f"train grpo: trl.{key} has no effect on lessons; leave it out")
-    terms = weights_of_terms(settings).terms
+    if "reward_weights" in settings.trl:
+        raise SettingsError(
+            "train grpo: trl.reward_weights would weigh the reward's terms, which have weights here already, a second "
+            "time; leave it out, and change penalty, form, thought, end, length or graded_by"
+        )
+    weights_of_terms(settings)
     if settings.credit == "turn":
         cast_learner(settings)
         for name in ("shuffle_rewards", "judge", "thought"):
@@ -125,8 +130,6 @@ def check(settings: Settings) -> Any:
     for key, kinds in KINDS.items():
         if (kind := getattr(args, key)) not in kinds:
             raise SettingsError(f"train grpo: trl.{key} = {kind}: {did_you_mean(str(kind), kinds)}")
-    if args.reward_weights is not None:
-        _check_reward_weights(args, terms)
     lessons, step = args.steps_per_generation * args.num_iterations, args.gradient_accumulation_steps
     several = math.lcm(lessons, step) // step
     if several > 1 and args.save_strategy == "steps" and args.save_steps % several:
@@ -135,17 +138,6 @@ def check(settings: Settings) -> Any:
             f"trl.save_steps = {args.save_steps:g} a multiple of {several}"
         )
     return args
-
-
-def _check_reward_weights(args: Any, terms: Sequence[str]) -> None:
-    """Terms have weights here; only if each is normalised by itself do these have no effect, and TRL's are for that."""
-    if args.multi_objective_aggregation != "normalize_then_sum":
-        raise SettingsError(
-            "train grpo: trl.reward_weights would weigh the reward's terms, which have weights here already, a second "
-            "time; leave it out, and change penalty, form, thought, end, length or graded_by"
-        )
-    if len(args.reward_weights) != len(terms):
-        raise SettingsError(f"train grpo: trl.reward_weights needs one weight for each term: {', '.join(terms)}")
 
 
 def run(settings: Settings) -> Path:

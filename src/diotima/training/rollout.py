@@ -29,7 +29,7 @@ from diotima.problems.problem import Problem
 from diotima.processes import is_first
 from diotima.runs.run import Run
 from diotima.score import Score
-from diotima.scoring.rewards import RewardWeights, reward_terms
+from diotima.scoring.rewards import RewardWeights, reward_terms, unweighted
 from diotima.training.assessment import Assessment, RewardSettings, penalty_at
 from diotima.training.credit import turn_advantages, turn_credits
 from diotima.training.rollout_modes import Mode, policy_of
@@ -117,7 +117,8 @@ class Rollouts:
                 keep_some(self._record, step + 1, held, settings.keep_lessons)
         if settings.shuffle_rewards:
             Random(stable_seed("shuffle", settings.seed, step)).shuffle(terms)
-        telling = with_spread(names, terms, trainer.args.multi_objective_aggregation == "normalize_then_sum")
+        apart = trainer.args.multi_objective_aggregation == "normalize_then_sum"
+        telling = with_spread(names, terms, apart)
         if settings.credit == "turn":
             student = cast_learner(settings)
             credits = of_all([turn_credits(lesson.dialogue, student, weights) for lesson in held])
@@ -133,7 +134,7 @@ class Rollouts:
             "completion_ids": [list(row.completion_ids) for row in rows],
             "logprobs": [list(row.logprobs) for row in rows],
             "env_mask": [_mask(row, keep) for row, keep in zip(rows, telling[mine], strict=True)],
-            "terms": terms[mine],
+            "terms": _weighed_by_trl(terms, weights, trainer)[mine] if apart else terms[mine],
         }
 
     async def _hold(self, lessons: Sequence[tuple[Problem, int]], tutor: ChatModel, temperature: float) -> list[Held]:
@@ -181,6 +182,12 @@ class Rollouts:
                 "last whole step is kept. Look at its lessons with diotima runs show and change what is rewarded, in a "
                 "new run; or have more --patience, and the same command goes on"
             )
+
+
+def _weighed_by_trl(terms: Sequence[Terms], weights: RewardWeights, trainer: Any) -> list[Terms]:
+    """The terms without their weights, which TRL is told: where it normalises each by itself, they would be lost."""
+    trainer.reward_weights = trainer.reward_weights.new_tensor(weights.of_terms)
+    return [None if term is None else unweighted(term, weights) for term in terms]
 
 
 def _refuse_if_most_are_lost(reasons: Sequence[str], step: int) -> None:
