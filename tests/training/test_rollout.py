@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+import torch
 from servers.scripted import Script, ScriptedServer
 
 from diotima.dialogue import THINK_OPEN, TUTOR, Message, stable_seed
@@ -19,6 +20,7 @@ from diotima.training.rollout import with_spread
 from diotima.training.rows import silent_row
 
 JUDGE = "scripted/garbage"  # nobody is asked by this name where a judge is put in
+WEIGHTS = {"solved": 1.0, "rejected": 0.25, "form": 0.0, "thought": 0.5, "end": 0.1, "length": 0.5}
 TRL = {"max_steps": 1, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "num_generations": 4}
 
 
@@ -52,6 +54,7 @@ class Trainer:
         self.args, self.model, self.processing_class = prepared.args, prepared.local.model, prepared.local.tokenizer
         self.accelerator = self.state = self
         self.global_step = self.process_index = 0
+        self.reward_weights = torch.ones(1)
 
     def unwrap_model(self, model):
         return model
@@ -84,14 +87,11 @@ def test_judges_thoughts_soft_and_hard(problems, tmp_path, monkeypatch, hard, th
         tmp_path / "run",
         rejected_by=("leak", "pedagogy"),
         judge=JUDGE,
-        penalty=0.25,
         hard=hard,
         thinking=thinking,
-        form=0.0,
-        thought=0.5,
-        end=0.1,
-        length=0.5,
         opens="both",
+        **{name: weight for name, weight in WEIGHTS.items() if name not in ("solved", "rejected")},
+        penalty=WEIGHTS["rejected"],
         trl={"multi_objective_aggregation": "normalize_then_sum"},
     )
     rows, held, metrics, _ = step_of(chosen)
@@ -105,7 +105,7 @@ def test_judges_thoughts_soft_and_hard(problems, tmp_path, monkeypatch, hard, th
         expected = -0.5 * any(turn.cut for turn in turns) - 0.25 * rejected
         if not (hard and rejected):
             expected += score["solved_same"] + 0.5 * thought + 0.1 * turns[-1].ends
-        assert sum(terms.values()) == pytest.approx(expected)
+        assert sum(WEIGHTS[name] * term for name, term in terms.items()) == pytest.approx(expected)
         assert len(lesson.judgements) == 4  # two rules, two samples of each
     assert 0 < sum(rejections) < len(rejections)
     assert metrics["leak.accepted/missing"] == metrics["reward/missing"] == 0.0
