@@ -53,19 +53,19 @@ def base_of(folder: Path, name: str) -> Path:
             f"{name}: {folder} holds an adapter, and its base cannot be had ({error}); "
             f"put it back, or write where it is into {ADAPTER_FILE} as {_BASE}"
         ) from None
-    refuse_other_weights(folder, found, name)
+    refuse_other_weights(folder, found, name, f"put its base back, or write where it is into {ADAPTER_FILE} as {_BASE}")
     return found
 
 
-def refuse_other_weights(folder: Path, base: Path, name: str) -> None:
+def refuse_other_weights(folder: Path, base: Path, name: str, remedy: str = "give the base that it belongs to") -> None:
     """Raise ModelError if the adapter in ``folder`` notes that it was trained beside others than those in ``base``."""
     if not (folder / BASE_FILE).is_file():
         return
     trained_beside = _read(folder / BASE_FILE, name).get("fingerprint")
     if trained_beside != (there := weights_fingerprint(base)):
         raise ModelError(
-            f"{name}: {folder} holds an adapter that was trained beside other weights ({trained_beside}) than "
-            f"those in {base} ({there}); put its base back, or write where it is into {ADAPTER_FILE} as {_BASE}"
+            f"{name} is an adapter that was trained beside other weights ({trained_beside}) than those in {base} "
+            f"({there}); {remedy}"
         )
 
 
