@@ -182,7 +182,7 @@ def _other_kind(folder: Path) -> None:
 )
 def test_what_is_missing_is_told_in_one_sentence(folder: Path, damage: Any, sentence: str) -> None:
     damage(folder)
-    with pytest.raises(ModelError, match=f"^a tutor: .*{sentence}") as told:
+    with pytest.raises(ModelError, match=rf"^a tutor\b.*{sentence}") as told:
         load_local(folder, "a tutor")
     assert "\n" not in str(told.value)
 
