@@ -11,7 +11,7 @@ from pathlib import Path
 from diotima.processes import rank
 
 PART = ".part"
-"""How the names of files and folders end that are not whole yet."""
+"""How the names of files and folders go on that are not whole yet."""
 
 
 @contextmanager
