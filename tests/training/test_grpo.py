@@ -26,7 +26,7 @@ def settings(problems, tmp_path, **changes):
         ({"trl": {"mask_truncated_completions": True}}, r"trl\.mask_truncated_completions has no effect"),
         ({"trl": {"reward_weights": [1, 0, 0, 0, 0, 0]}}, r"trl\.reward_weights .* a second time; leave it out"),
         ({"trl": {"temperature": 0}}, r"trl\.temperature = 0 must be greater than 0"),
-        ({"trl": {"num_iterations": 0}}, r"trl\.num_iterations = 0 must be greater than 0"),
+        ({"trl": {"num_iterations": 0}}, r"trl\.num_iterations must be at least 1"),
         ({"trl": {"loss_type": "grop"}}, r"trl\.loss_type = grop: did you mean grpo\?"),
         ({"trl": {"scale_rewards": "batches"}}, r"trl\.scale_rewards = batches: did you mean batch\?"),
         ({"trl": {"multi_objective_aggregation": "?"}}, "known are: normalize_then_sum, sum_then_normalize"),

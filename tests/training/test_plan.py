@@ -293,6 +293,12 @@ def test_what_is_learned_from_tells_the_method(tmp_path, key, method):
         ({"method": "dpo", "set": ("trl.max_length=long",)}, SettingsError, "trl.max_length = 'long': Input should"),
         ({"method": "dpo", "set": ("trl.max_length=null",)}, SettingsError, "longest row is has to be said: --tokens"),
         ({"method": "sft", "set": ("trl.gradient_accumulation_steps=0",)}, SettingsError, "must be at least 1"),
+        ({"method": "sft", "set": ("trl.max_length=0",)}, SettingsError, r"trl\.max_length must be at least 1"),
+        (
+            {"method": "grpo", "set": ("rollouts=colocate", "trl.vllm_gpu_memory_utilization=2")},
+            SettingsError,
+            "a share of the GPU: above 0, and 1 at most",
+        ),
         ({"method": "sft", "set": ("trl.optim=sgdd",)}, SettingsError, "trl.optim = sgdd: what it keeps"),
         ({"method": "sft", "set": ("adapter=lora", "lora_targets=x")}, ModelError, "lora cannot be put on this model"),
     ],

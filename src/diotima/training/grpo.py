@@ -124,9 +124,8 @@ def check(settings: Settings) -> Any:
     own |= adapters.check(settings, settings.trl, "train grpo")
     own |= rollout_modes.check(settings.rollouts, settings.adapter, settings.trl)
     args = setup.trl_config(GRPOConfig, DEFAULTS | own, settings.trl, "train grpo")
-    for key in ("num_iterations", "steps_per_generation", "generation_batch_size", "temperature"):
-        if not (value := getattr(args, key)) > 0:
-            raise SettingsError(f"train grpo: trl.{key} = {value:g} must be greater than 0")
+    if not args.temperature > 0:
+        raise SettingsError(f"train grpo: trl.temperature = {args.temperature:g} must be greater than 0")
     for key, kinds in KINDS.items():
         if (kind := getattr(args, key)) not in kinds:
             raise SettingsError(f"train grpo: trl.{key} = {kind}: {did_you_mean(str(kind), kinds)}")

@@ -41,6 +41,12 @@ _OURS = {
 }
 """Fields of TRL's that are decided here, and how."""
 
+_COUNTS = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size",
+    "num_generations", "num_iterations", "max_length", "vllm_max_model_length",
+)  # fmt: skip
+"""Fields of TRL's that count something; none of it makes no sense, and TRL finds out late or never."""
+
 LEFT_OUT = 50
 """Steps in a row without a gradient after which fp16's scale, which halves each time, is no excuse any more."""
 
@@ -78,9 +84,11 @@ def trl_fields(cls: type, chosen: Mapping[str, Any], where: str) -> dict[str, An
             typed[key] = pydantic.TypeAdapter(kinds[key]).validate_python(value)
         except pydantic.ValidationError as error:
             raise SettingsError(f"{where}: trl.{key} = {value!r}: {error.errors()[0]['msg']}") from None
-    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        if typed.get(key, 1) < 1:
+    for key in _COUNTS:
+        if (count := typed.get(key)) is not None and count < 1:
             raise SettingsError(f"{where}: trl.{key} must be at least 1")
+    if not 0 < typed.get("vllm_gpu_memory_utilization", 1.0) <= 1:
+        raise SettingsError(f"{where}: trl.vllm_gpu_memory_utilization is a share of the GPU: above 0, and 1 at most")
     if typed.get("save_total_limit") == 1:
         raise SettingsError(
             f"{where}: trl.save_total_limit = 1 would take the old checkpoint away before the new one is whole, and a "
