@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from diotima.delivery.llama_cpp import stop
 from diotima.models.folders import TINY
 
 VERSION = "0.3.36"
@@ -80,12 +81,7 @@ def llama_server(
     try:
         yield LlamaServer(f"{_wait_until_healthy(process, log)}/v1", process.pid)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
 
 
 def _wait_until_healthy(process: "subprocess.Popen[bytes]", log: Path) -> str:

@@ -94,7 +94,7 @@ def _run(command: Sequence[str], out: Path, size: int, failure: str, environment
                 written = out.stat().st_size if out.exists() else 0
                 progress.advance(min(written, size) - progress.done)
         finally:
-            _stop(process)
+            stop(process)
         words = _words(said)
     if process.returncode or not _is_gguf(out):
         out.unlink(missing_ok=True)
@@ -124,7 +124,7 @@ def served(found: LlamaCpp, gguf: Path, context: int) -> Iterator[str]:
                 raise ModelError(f"llama-server does not start with {gguf}: {_words(said) or 'it says nothing'}")
             yield url
         finally:
-            _stop(process)
+            stop(process)
 
 
 def _words(said: IO[bytes]) -> str:
@@ -147,7 +147,8 @@ def _answers(process: "subprocess.Popen[bytes]", page: str, seconds: float) -> b
     return False
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a server, by force if it does not end by itself."""
     if process.poll() is None:
         process.terminate()
         try:

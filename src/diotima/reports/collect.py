@@ -3,7 +3,7 @@
 A run folder may be one stage or hold one subfolder per stage of a recipe. Stages that train (manifest stage
 ``train ...``) give curves; those that only hold lessons (``teach``) or single turns (``candidates``) are material;
 every other stage gives one examination per label, a label being the tutor that taught. What judges said is no
-examination: `judgements.py` reads it.
+examination: `judged_sets.py` reads it.
 All tutors teach the same lessons, so two of them are compared lesson by lesson, and every interval resamples whole
 problems: lessons about one problem are not independent of each other. Whether a difference is clear `paired.py` says.
 """

@@ -177,9 +177,8 @@ def shape_of(config: "PretrainedConfig", settings: AdapterSettings) -> Shape:
     if settings.adapter != "none":
         try:
             with torch.device("meta"), warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", category=FutureWarning
-                )  # peft, transformers: about each other's names
+                # Peft and transformers, about each other's names.
+                warnings.filterwarnings("ignore", category=FutureWarning)
                 model = get_peft_model(model, adapter_config(settings))
         except Exception as error:  # peft has several
             raise ModelError(

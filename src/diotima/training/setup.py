@@ -85,7 +85,7 @@ def trl_fields(cls: type, chosen: Mapping[str, Any], where: str) -> dict[str, An
         except pydantic.ValidationError as error:
             raise SettingsError(f"{where}: trl.{key} = {value!r}: {error.errors()[0]['msg']}") from None
     for key in _COUNTS:
-        if (count := typed.get(key)) is not None and count < 1:
+        if (number := typed.get(key)) is not None and number < 1:
             raise SettingsError(f"{where}: trl.{key} must be at least 1")
     if not 0 < typed.get("vllm_gpu_memory_utilization", 1.0) <= 1:
         raise SettingsError(f"{where}: trl.vllm_gpu_memory_utilization is a share of the GPU: above 0, and 1 at most")

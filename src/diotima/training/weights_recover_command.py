@@ -8,7 +8,6 @@ LoRA); a prefix stays one, over the base as it is named here.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from diotima import settings as base
 from diotima.errors import ModelError
 from diotima.models.adapted import ADAPTER_FILE, BASE_FILE
 from diotima.models.weights import weights_fingerprint
+from diotima.runs.manifest import write_json
 from diotima.training import weight_manifest as manifests
 from diotima.training.merging import adapter_config, merge_adapter, merges
 from diotima.training.tensor_files import TensorFile, open_tensors
@@ -97,11 +97,9 @@ def _from_adapter(manifest: Manifest, under: WeightFolder, diff: Path, part: Pat
     for inside in manifest.files:
         copy_file(diff / inside, part / inside)
     base = {"base_model_name_or_path": under.name if under.name == "tiny" else str(under.path.resolve())}
-    config = {**adapter_config(diff), **base}
-    (part / ADAPTER_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(part / ADAPTER_FILE, {**adapter_config(diff), **base})
     # The same weights may lie in other files here than where the adapter was trained.
-    told = {"fingerprint": weights_fingerprint(under.path)}
-    (part / BASE_FILE).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    write_json(part / BASE_FILE, {"fingerprint": weights_fingerprint(under.path)})
     return f"an adapter over {under.path}, which is no LoRA and so is not merged"
 
 
